@@ -1,0 +1,51 @@
+# FlyRPC's commands. "work" is the go command's name for all modules in go.work.
+
+FUZZTIME ?= 20s
+COUNT    ?= 3
+BENCH    ?= .
+MINCOVER ?= 85
+
+GO  ?= go
+BIN := $(CURDIR)/.bin
+
+# A surrounding workspace, or none, must not change what is tested.
+export GOWORK := $(CURDIR)/go.work
+
+.DEFAULT_GOAL := help
+.PHONY: help test race lint cover build fuzz bench tools
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: ## vet and test every module, with the race detector
+	$(GO) vet work
+	$(GO) test -race work
+
+race: ## test COUNT (3) times in random order, with the race detector
+	$(GO) test -race -shuffle=on -count=$(COUNT) work
+
+lint: tools ## check the format, and run go vet and staticcheck
+	@files=$$($(BIN)/gofumpt -l .) || exit 1; if [ -n "$$files" ]; then \
+		echo "not in gofumpt's format:"; echo "$$files"; exit 1; fi
+	$(GO) vet work
+	$(BIN)/staticcheck work
+
+cover: ## test, and fail if a package is covered under MINCOVER (85) percent
+	$(GO) test -coverprofile=cover.out work
+	$(GO) run ./internal/covercheck -min $(MINCOVER) cover.out
+
+build: ## build and vet every module by itself, without the workspace
+	@set -e; for dir in $$($(GO) list -m -f '{{.Dir}}'); do \
+		echo "build $$dir"; \
+		GOWORK=off $(GO) -C "$$dir" build ./...; \
+		GOWORK=off $(GO) -C "$$dir" vet ./...; \
+	done
+
+fuzz: ## run each fuzz test for FUZZTIME (20s), one after another
+	@GO=$(GO) FUZZTIME=$(FUZZTIME) sh internal/tools/fuzz.sh
+
+bench: ## run the benchmarks of the root package that match BENCH (all)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem .
+
+tools:
+	@GOWORK=off $(GO) -C internal/tools build -o $(BIN)/ tool

@@ -1,0 +1,154 @@
+package flyrpc
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc/serializer"
+)
+
+// first takes the accepting end's first packet. It reports true if that was hello.
+func (c *Conn) first(p *received) (hello bool, err error) {
+	if p.flag&(FlagWait|FlagResponse|FlagStream) == FlagWait && string(p.code) == helloPath {
+		return c.accept(p)
+	}
+	if p.flag&(FlagStream|FlagMeta|zipBits) != 0 {
+		return false, fmt.Errorf("flyrpc: the first packet is neither hello nor version 1: its flags are %#x", uint8(p.flag))
+	}
+	if err := c.authenticate(&Credentials{Version: 1}); err != nil {
+		w := c.ep.errors.toWire(err)
+		if p.flag&FlagWait != 0 {
+			c.farewell(&frame{flag: FlagResponse, seq: p.seq, code: string(w.code), body: []byte(w.message)})
+		}
+		return false, err
+	}
+	c.settled()
+	return false, c.begun()
+}
+
+// accept answers hello. If this side has spoken before, which makes it a version 1 peer,
+// the answer says so.
+func (c *Conn) accept(p *received) (hello bool, err error) {
+	c.modeMu.Lock()
+	defer c.modeMu.Unlock()
+	if c.mode.Load() != nil {
+		if err := c.reject(p.seq, NotFound, "this connection speaks version 1"); err != nil {
+			return true, err
+		}
+		return true, c.begun()
+	}
+	m, answer, err := c.agree(p)
+	if err != nil {
+		w := c.ep.errors.toWire(err)
+		c.farewell(&frame{
+			flag: FlagResponse, seq: p.seq, code: string(w.code), body: []byte(w.message),
+			meta: AppendMeta(nil, MetaNotProcessed, "", ""),
+		})
+		return true, err
+	}
+	payload, err := json.Marshal(answer)
+	if err != nil {
+		return true, err
+	}
+	f := frame{flag: FlagResponse, seq: p.seq, body: payload}
+	if _, err := c.proto.out.put(context.Background(), &f, false); err != nil {
+		return true, err
+	}
+	c.settle(m)
+	return true, c.begun()
+}
+
+// agree reads a hello and returns the connection's mode and the answer.
+func (c *Conn) agree(p *received) (*mode, *helloMessage, error) {
+	_, data, err := splitMeta(p.flag, p.payload)
+	if err != nil {
+		return nil, nil, Errorf(BadRequest, "%w", err)
+	}
+	var h helloMessage
+	if err := json.Unmarshal(data, &h); err != nil {
+		return nil, nil, Errorf(BadRequest, "hello is no JSON object: %w", err)
+	}
+	if h.Version != 2 {
+		return nil, nil, Errorf(BadRequest, "hello with version %d: 2 is known here", h.Version)
+	}
+	i := slices.IndexFunc(h.Serializers, func(name string) bool { return slices.Contains(serializerNames(c.ep.sers), name) })
+	if i < 0 {
+		return nil, nil, Errorf(BadRequest, "none of the serializers %q is known here: choose from %v", h.Serializers, serializerNames(c.ep.sers))
+	}
+	if err := c.authenticate(&Credentials{Auth: h.Auth, Version: 2}); err != nil {
+		return nil, nil, err
+	}
+	ser := c.ep.sers[slices.Index(serializerNames(c.ep.sers), h.Serializers[i])]
+	ours := c.ep.ourHello([]serializer.Serializer{ser})
+	return h.mode(ser), &ours, nil
+}
+
+// authenticate sets the connection's identity, or says why the client isn't let in.
+func (c *Conn) authenticate(cr *Credentials) error {
+	if c.srv == nil || c.srv.opts.Auth == nil {
+		return nil
+	}
+	if cr.Version == 1 && !c.srv.opts.AllowV1 {
+		return Errorf(Unauthenticated, "version 1 peers have no credentials and are not let in")
+	}
+	cr.RemoteAddr, cr.TLS = c.RemoteAddr(), c.TLS()
+	ctx, cancel := context.WithTimeout(context.Background(), c.ep.limits.helloTimeout)
+	defer cancel()
+	id, err := c.srv.opts.Auth(ctx, cr)
+	if err == nil {
+		c.identity = id
+		return nil
+	}
+	if w := c.ep.errors.toWire(err); w.code == Failed {
+		return Errorf(Unauthenticated, "%w", err)
+	}
+	return err
+}
+
+// begun ends the handshake's limits on the accepting side and has OnConnect run.
+func (c *Conn) begun() error {
+	c.fresh = false
+	c.proto.in.max = uint64(c.ep.limits.maxFrame)
+	if err := c.proto.conn.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	c.srv.connected(c)
+	return nil
+}
+
+// beforeWait is called before the reader waits for more bytes.
+func (c *Conn) beforeWait() {
+	if c.fresh && !c.hurried && c.proto.in.buffered() > 0 {
+		c.hurried = true // the first packet has begun: it has to come to an end
+		_ = c.proto.conn.SetReadDeadline(time.Now().Add(c.ep.limits.helloTimeout))
+	}
+	c.proto.out.kick()
+}
+
+// farewell writes a last packet and waits until it is written.
+func (c *Conn) farewell(f *frame) {
+	ctx, cancel := context.WithTimeout(context.Background(), lingerFor)
+	defer cancel()
+	if _, err := c.proto.out.put(ctx, f, false); err != nil {
+		return
+	}
+	if c.proto.out.drain(ctx) != nil {
+		return
+	}
+	if half, ok := c.proto.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		c.discard(lingerFor)
+	}
+}
+
+// discard reads and drops what still comes, so that closing doesn't take what was
+// written last from the other end.
+func (c *Conn) discard(d time.Duration) {
+	if c.proto.conn.SetReadDeadline(time.Now().Add(d)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c.proto.conn, maxSkip*maxHello)
+}

@@ -1,0 +1,121 @@
+package flyrpc
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/go-flyrpc/flyrpc/serializer"
+)
+
+// The values of MetaSerializer for bodies that no serializer made.
+const (
+	rawBytes = ""
+	rawText  = "t"
+)
+
+// bodyKind says what a body's bytes are.
+type bodyKind uint8
+
+const (
+	encodedBody bodyKind = iota // in the connection's serializer
+	bytesBody                   // raw bytes
+	textBody                    // raw UTF-8 text
+	plainBody                   // a version 1 peer's bytes, which don't say what they are
+)
+
+// body is a received message: its bytes and how to read them.
+type body struct {
+	data []byte
+	kind bodyKind
+	ser  serializer.Serializer
+	// shared means that data is the connection's, to be used again: what is kept must be copied.
+	shared bool
+}
+
+// decode fills v, a non-nil pointer, from the body. nil, an empty body that isn't raw,
+// leaves v alone. The error is an Error with BadRequest.
+func (b body) decode(v any) error {
+	switch p := v.(type) {
+	case *[]byte:
+		if b.kind != encodedBody {
+			*p = b.bytes()
+			return nil
+		}
+	case *string:
+		if b.kind != encodedBody {
+			*p = string(b.data)
+			return nil
+		}
+	case *any:
+		if b.kind == bytesBody {
+			*p = b.bytes()
+			return nil
+		}
+		if b.kind == textBody {
+			*p = string(b.data)
+			return nil
+		}
+	}
+	switch {
+	case b.kind == bytesBody, b.kind == textBody:
+		return Errorf(BadRequest, "raw %s of %d bytes came where %s is wanted: send a value that the serializer encodes, or take []byte or string",
+			b.kind, len(b.data), typeName(v))
+	case len(b.data) == 0:
+		return nil
+	}
+	if err := b.ser.Decode(b.data, v); err != nil {
+		return Errorf(BadRequest, "%d bytes of %s are no %s: %w", len(b.data), b.ser.Name(), typeName(v), err)
+	}
+	return nil
+}
+
+// bytes returns the body's bytes for its receiver to keep.
+func (b body) bytes() []byte {
+	if !b.shared {
+		return b.data
+	}
+	return append(make([]byte, 0, len(b.data)), b.data...)
+}
+
+// String names the kind in error messages.
+func (k bodyKind) String() string {
+	if k == textBody {
+		return "text"
+	}
+	return "bytes"
+}
+
+// typeName names the type that v points to.
+func typeName(v any) string {
+	t := reflect.TypeOf(v)
+	if t == nil {
+		return "nil"
+	}
+	return strings.TrimPrefix(t.String(), "*")
+}
+
+// encodeBody appends the wire form of message to dst and says what it is. nil has
+// no bytes in version 2 and is the serializer's null in version 1. The error is an
+// Error with BadRequest.
+func encodeBody(dst []byte, message any, ser serializer.Serializer, v1 bool) ([]byte, bodyKind, error) {
+	switch m := message.(type) {
+	case nil:
+		if !v1 {
+			return dst, encodedBody, nil
+		}
+	case []byte:
+		return append(dst, m...), bytesBody, nil
+	case string:
+		return append(dst, m...), textBody, nil
+	default:
+		if rv := reflect.ValueOf(message); !v1 && rv.Kind() == reflect.Pointer && rv.IsNil() {
+			return dst, encodedBody, nil
+		}
+	}
+	out, err := ser.Encode(dst, message)
+	if err != nil {
+		return dst, encodedBody, fmt.Errorf("flyrpc: %s can't encode %T: %w", ser.Name(), message, err)
+	}
+	return out, encodedBody, nil
+}

@@ -1,0 +1,260 @@
+package flyrpc
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+)
+
+// Call calls the handler of path at the other end with message and decodes its answer
+// into reply, a pointer, or drops it if reply is nil: the call is then a message that is
+// acknowledged. A nil message is nothing.
+//
+// When ctx ends Call returns at once and the other end is told. If the other end takes no
+// more calls, Call waits. An error is always an Error: with the code that came from
+// the other end or that says what failed here; Outcome tells how far it had come.
+func (c *Conn) Call(ctx context.Context, path string, message, reply any) error {
+	call := Outgoing{Conn: c, Path: path, Message: message, Reply: reply}
+	if c.ep.invoke != nil {
+		escaped := call
+		return c.ep.invoke(ctx, &escaped)
+	}
+	return c.roundTrip(ctx, &call)
+}
+
+// SendMessage sends a one-way message to the handler of path at the other end. It
+// returns when the message is queued to be written; whether it arrives isn't known. The
+// error, an Error, is for messages that were not sent.
+func (c *Conn) SendMessage(ctx context.Context, path string, message any) error {
+	call := Outgoing{Conn: c, Path: path, Message: message, OneWay: true}
+	if c.ep.invoke != nil {
+		escaped := call
+		return c.ep.invoke(ctx, &escaped)
+	}
+	return c.send(ctx, &call)
+}
+
+// roundTrip sends a call and waits for its answer.
+func (c *Conn) roundTrip(ctx context.Context, call *Outgoing) error {
+	s, err := c.start(ctx, call)
+	if err != nil {
+		return err
+	}
+	return c.finish(ctx, s, call)
+}
+
+// start sends a call and returns the slot its answer will come to. The slot is taken before the
+// request is sent, so the answer can't come too early.
+func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
+	if ctx.Err() != nil {
+		return nil, ctxErr(ctx, NotSent, call.Path)
+	}
+	m := c.settled()
+	s, busy, err := c.calls.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.in.stuck.Load() { // the reader has to go on, to read the answer
+		c.in.nudge()
+	}
+	f := frame{flag: FlagWait, seq: s.seq, code: call.Path}
+	s.enc, s.meta, err = c.compose(ctx, m, call, &f, s.enc[:0], s.meta[:0])
+	if err == nil {
+		s.pos, err = c.proto.out.put(ctx, &f, busy)
+		if len(f.body) >= largeBody {
+			s.enc = nil // the writer has it
+		}
+	}
+	if err != nil {
+		c.calls.release(s)
+		return nil, notSent(err)
+	}
+	return s, nil
+}
+
+// notSent marks an error of a packet that was never queued.
+func notSent(err error) error {
+	e, ok := err.(*Error)
+	if !ok {
+		return localErr(Unavailable, NotSent, err, "%v", err)
+	}
+	if e.delivery == NotSent {
+		return e
+	}
+	unsent := *e
+	unsent.delivery = NotSent
+	return &unsent
+}
+
+// compose encodes the message and the metadata of a call into f. It returns the
+// buffers for both, to be used again.
+func (c *Conn) compose(ctx context.Context, m *mode, call *Outgoing, f *frame, enc, meta []byte) ([]byte, []byte, error) {
+	if err := checkCode(call.Path); err != nil {
+		return enc, meta, localErr(BadRequest, NotSent, err, "%v", err)
+	}
+	enc, kind, err := encodeBody(enc, call.Message, m.ser, m.v1)
+	if err != nil {
+		return enc, meta, localErr(BadRequest, NotSent, err, "%v", err)
+	}
+	if !m.v1 {
+		if meta, err = requestMeta(ctx, meta, kind); err != nil {
+			return enc, meta, err
+		}
+	}
+	f.body, f.meta, f.keep = enc, meta, true
+	if n := len(enc) + len(meta) + 3; len(enc) > m.maxMessage || n > m.maxFrame {
+		return enc, meta, localErr(TooLong, NotSent, nil, "the message has %d bytes, the other end accepts %d", len(enc), min(m.maxMessage, m.maxFrame))
+	}
+	return enc, meta, nil
+}
+
+// requestMeta appends the metadata of a call or message made with ctx.
+func requestMeta(ctx context.Context, meta []byte, kind bodyKind) ([]byte, error) {
+	meta = markKind(meta, kind)
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return meta, localErr(Timeout, NotSent, context.DeadlineExceeded, "the deadline has passed")
+		}
+		var b [binary.MaxVarintLen64]byte
+		n := binary.PutUvarint(b[:], uint64(left/time.Microsecond)+1)
+		meta = AppendMeta(meta, MetaTimeout, "", b[:n])
+	}
+	v, ok := ctx.Value(outgoingKey).(*outgoingValues)
+	if !ok {
+		return meta, nil
+	}
+	if v.idempotent {
+		meta = AppendMeta(meta, MetaIdempotent, "", "")
+	}
+	return append(meta, v.meta...), v.err
+}
+
+// finish waits for the answer of a call that start has sent.
+func (c *Conn) finish(ctx context.Context, s *slot, call *Outgoing) error {
+	if done := ctx.Done(); done == nil {
+		<-s.ready
+	} else {
+		select {
+		case <-s.ready:
+		case <-done:
+			if seq := s.seq; c.calls.abandon(s) {
+				c.giveUp(seq)
+				return ctxErr(ctx, Unknown, call.Path)
+			}
+			<-s.ready
+		}
+	}
+	err := c.take(ctx, s, call.Reply)
+	c.calls.release(s)
+	return err
+}
+
+// giveUp tells a version 2 peer that nobody waits for a call any more.
+func (c *Conn) giveUp(seq uint16) {
+	if c.settled().v1 {
+		c.progress()
+		return
+	}
+	_ = c.proto.out.putNow(&frame{flag: FlagStream, seq: seq, code: "c"})
+}
+
+// take decodes the answer in s into reply, or returns what failed.
+func (c *Conn) take(ctx context.Context, s *slot, reply any) error {
+	a := &s.answer
+	if a.err != nil {
+		if e, ok := a.err.(*Error); ok && e.delivery == Unknown && !c.proto.out.sent(s.pos) {
+			return notSent(e)
+		}
+		return a.err
+	}
+	b, notProcessed, details, err := c.answerBody(ctx, a)
+	if err != nil {
+		return err
+	}
+	if a.code == "" {
+		if reply == nil {
+			return nil
+		}
+		if err := b.decode(reply); err != nil {
+			return localErr(BadRequest, Answered, err, "the answer: %v", err)
+		}
+		return nil
+	}
+	code := Code(a.code)
+	e := &Error{Code: code, Message: string(b.data), remote: true, delivery: Answered, cause: c.ep.errors.errorOf(code), details: details}
+	if notProcessed {
+		e.delivery = NotProcessed
+	}
+	if len(details.data) > 0 {
+		_ = details.decode(&e.Details) // DecodeDetails tells why it can't be read
+	}
+	return e
+}
+
+// answerBody divides an answer into its body and what its metadata says.
+func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, notProcessed bool, details body, err error) {
+	m := c.mode.Load()
+	meta, data, err := splitMeta(a.flag, a.payload)
+	if err != nil {
+		return b, false, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
+	}
+	b = body{data: data, ser: m.ser, shared: a.shared}
+	if m.v1 {
+		b.kind = plainBody
+		return b, false, details, nil
+	}
+	for rest, n := meta, 0; len(rest) > 0; n++ {
+		var e MetaEntry
+		if e, rest, err = nextMeta(rest, n); err != nil {
+			return b, false, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
+		}
+		switch e.ID {
+		case MetaSerializer:
+			if b.kind, b.ser, err = c.ep.bodySerializer(e.Value, m.ser); err != nil {
+				return b, false, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
+			}
+		case MetaNotProcessed:
+			notProcessed = true
+		case MetaDetails:
+			details = body{data: append([]byte(nil), e.Value...), ser: m.ser}
+		}
+	}
+	if v, ok := ctx.Value(outgoingKey).(*outgoingValues); ok && v.reply != nil {
+		*v.reply = userMeta(meta)
+	}
+	return b, notProcessed, details, nil
+}
+
+// send sends a one-way message.
+func (c *Conn) send(ctx context.Context, call *Outgoing) error {
+	if ctx.Err() != nil {
+		return ctxErr(ctx, NotSent, call.Path)
+	}
+	if bye := c.bye.Load(); bye != nil {
+		return notSent(bye)
+	}
+	m := c.settled()
+	buf := c.ep.borrow()
+	f := frame{code: call.Path}
+	enc, _, err := c.compose(ctx, m, call, &f, (*buf)[:0], nil)
+	if err == nil {
+		_, err = c.proto.out.put(ctx, &f, false)
+	}
+	if len(enc) < largeBody {
+		*buf = enc
+		c.ep.scratch.Put(buf)
+	}
+	if err != nil {
+		return notSent(err)
+	}
+	return nil
+}
+
+// borrow returns a buffer to encode a message in.
+func (ep *endpoint) borrow() *[]byte {
+	if b, ok := ep.scratch.Get().(*[]byte); ok {
+		return b
+	}
+	return new([]byte)
+}

@@ -1,0 +1,380 @@
+package flyrpc
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// slotBits is the part of a sequence that names the slot; the rest is the
+	// slot's generation.
+	slotBits = 15
+	// maxOpenCalls is the most calls open in one direction. The sequences above it belong to
+	// pings, which take no slot, and to hello.
+	maxOpenCalls = 1<<slotBits - 1 - maxPings
+	// maxPings is the most pings in flight on a connection.
+	maxPings = 64
+	// helloSequence is the sequence of hello. No slot has it.
+	helloSequence uint16 = 0xFFFF
+	// maxKeptBody is the largest buffer, in bytes, a slot keeps between calls.
+	maxKeptBody = 16 << 10
+	// lostAfter is how long an answer may be awaited that nobody wants any more before
+	// its call counts as lost.
+	lostAfter = 30 * time.Second
+)
+
+type slotState uint8
+
+const (
+	slotFree      slotState = iota
+	slotOpen                // the caller waits
+	slotAnswered            // the reader, or a failure, has an answer for the caller
+	slotAbandoned           // the caller gave up; the answer is still to come
+)
+
+// slot is where one call waits for its answer. It is used again by later calls.
+type slot struct {
+	seq   uint16
+	state slotState     // guarded by callTable.mu
+	ready chan struct{} // capacity 1: the answer is there
+	next  *slot         // in a list of free slots
+	since time.Time     // when the caller gave up
+
+	pos    uint64 // where in the stream of packets the request begins
+	isPing bool
+	answer answer
+	buf    []byte // for small answers
+	enc    []byte // for encoding the request
+	meta   []byte
+}
+
+// answer is what came of a call.
+type answer struct {
+	flag    Flag
+	code    string
+	payload []byte
+	shared  bool  // payload is the slot's buffer
+	err     error // instead of all that: the connection failed, or the answer is too long
+}
+
+// callTable holds the calls that this side has open on a connection.
+type callTable struct {
+	mu        sync.Mutex
+	slots     []*slot
+	free      *slot   // used last is first
+	retired   []*slot // version 1: given up without an answer; used when all else is taken
+	waiting   []*waiter
+	limit     int // calls the peer accepts
+	used      int // slots that hold a call
+	pings     int
+	abandoned int
+	retire    bool  // version 1: a call given up frees its slot
+	refuse    error // no new calls
+	closed    bool
+	lost      *time.Timer
+	onLost    func() // too many answers don't come
+	onFree    func() // a call has ended
+}
+
+// waiter is a call that waits for a slot.
+type waiter struct{ got chan *slot }
+
+// begin sets what the handshake has agreed on.
+func (t *callTable) begin(limit int, v1 bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limit = max(1, min(limit, maxOpenCalls))
+	t.retire = v1
+}
+
+// acquire returns a free slot with a fresh sequence, and whether other calls are open. When
+// the peer takes no more calls it waits until ctx ends, or for HandlerWait if ctx comes
+// from a handler. The error is the table's refusal or what ended the waiting.
+func (t *callTable) acquire(ctx context.Context) (s *slot, busy bool, err error) {
+	t.mu.Lock()
+	if t.refuse != nil {
+		defer t.mu.Unlock()
+		return nil, false, t.refuse
+	}
+	if t.used < t.limit {
+		s = t.open()
+		busy = t.used > 1
+		t.mu.Unlock()
+		return s, busy, nil
+	}
+	limit := t.limit
+	w := &waiter{got: make(chan *slot, 1)}
+	t.waiting = append(t.waiting, w)
+	t.mu.Unlock()
+	s, err = await(ctx, w.got, "one of %d calls that the other end takes", limit)
+	if err == nil {
+		s, err = t.granted(s)
+		return s, true, err
+	}
+	if s := t.leave(w); s != nil {
+		t.release(s)
+	}
+	return nil, false, err
+}
+
+// await waits for got until ctx ends, or for HandlerWait if ctx comes from a handler. Then
+// the error is an Error that was not sent, with Busy if it was HandlerWait.
+func await[T any](ctx context.Context, got <-chan T, format string, args ...any) (v T, err error) {
+	var expired <-chan time.Time
+	if h, ok := ctx.Value(handlerKey).(*Context); ok {
+		wait := h.in.conn.ep.limits.handlerWait
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		expired = timer.C
+		args = append(args, wait)
+	}
+	select {
+	case v = <-got:
+		return v, nil
+	case <-ctx.Done():
+		return v, ctxErr(ctx, NotSent, "waiting for "+fmt.Sprintf(format, args...))
+	case <-expired:
+		return v, localErr(Busy, NotSent, nil, "a handler waited for "+format+" longer than HandlerWait (%v)", args...)
+	}
+}
+
+// granted turns a missing slot into the table's refusal.
+func (t *callTable) granted(s *slot) (*slot, error) {
+	if s != nil {
+		return s, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return nil, t.refuse
+}
+
+// leave takes w off the waiting list, or returns what it was given meanwhile.
+func (t *callTable) leave(w *waiter) *slot {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, o := range t.waiting {
+		if o == w {
+			t.waiting = append(t.waiting[:i], t.waiting[i+1:]...)
+			return nil
+		}
+	}
+	return <-w.got
+}
+
+// acquirePing returns a slot beyond the agreed number of calls.
+func (t *callTable) acquirePing() (*slot, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, t.refuse
+	}
+	if t.pings == maxPings {
+		return nil, localErr(Busy, NotSent, nil, "%d pings are in flight", maxPings)
+	}
+	t.pings++
+	s := t.open()
+	t.used--
+	s.isPing = true
+	return s, nil
+}
+
+// open takes a slot off the free list, or makes one, and gives it its next sequence.
+// It is called with the lock held.
+func (t *callTable) open() *slot {
+	s := t.free
+	switch {
+	case s != nil:
+		t.free = s.next
+		s.next = nil
+	case len(t.slots) < maxOpenCalls+maxPings:
+		s = &slot{seq: uint16(len(t.slots)), ready: make(chan struct{}, 1)}
+		t.slots = append(t.slots, s)
+	default:
+		s = t.retired[0]
+		t.retired = t.retired[1:]
+	}
+	s.seq ^= 1 << slotBits
+	if s.seq == 0 { // sequence 0 is for messages
+		s.seq = 1 << slotBits
+	}
+	s.state = slotOpen
+	t.used++
+	return s
+}
+
+// lookup returns the slot of a sequence that is open, or nil. It is called with the
+// lock held.
+func (t *callTable) lookup(seq uint16) *slot {
+	i := int(seq &^ (1 << slotBits))
+	if i >= len(t.slots) {
+		return nil
+	}
+	if s := t.slots[i]; s.seq == seq {
+		return s
+	}
+	return nil
+}
+
+// claim makes the call of a response answered and returns its slot, for the reader
+// to fill in and deliver. It returns nil if nobody waits for the response.
+func (t *callTable) claim(seq uint16) *slot {
+	t.mu.Lock()
+	s := t.lookup(seq)
+	if s == nil || s.state == slotFree || s.state == slotAnswered {
+		t.mu.Unlock()
+		return nil
+	}
+	if s.state == slotAbandoned {
+		t.abandoned--
+		t.put(s)
+		t.mu.Unlock()
+		t.onFree()
+		return nil
+	}
+	s.state = slotAnswered
+	t.mu.Unlock()
+	return s
+}
+
+// deliver hands the answer in a slot that claim returned to its caller.
+func (s *slot) deliver() { s.ready <- struct{}{} }
+
+// release frees the slot of a call whose caller has its answer, or never sent it.
+func (t *callTable) release(s *slot) {
+	s.answer = answer{}
+	if cap(s.enc) > maxKeptBody {
+		s.enc = nil
+	}
+	t.mu.Lock()
+	t.put(s)
+	t.mu.Unlock()
+	t.onFree()
+}
+
+// put makes s free and hands it on to whoever waits longest. It is called with the
+// lock held.
+func (t *callTable) put(s *slot) {
+	t.account(s)
+	s.next = t.free
+	t.free = s
+	t.grant()
+}
+
+// account takes the call in s off the books.
+func (t *callTable) account(s *slot) {
+	s.state = slotFree
+	if s.isPing {
+		s.isPing = false
+		t.pings--
+		return
+	}
+	t.used--
+}
+
+// grant gives free slots to those who wait.
+func (t *callTable) grant() {
+	for len(t.waiting) > 0 && t.used < t.limit && !t.closed {
+		w := t.waiting[0]
+		t.waiting[0] = nil
+		t.waiting = t.waiting[1:]
+		w.got <- t.open()
+	}
+}
+
+// abandon gives the call in s up and reports true; if its answer is there already,
+// or on its way to the caller, it reports false and the caller takes it.
+func (t *callTable) abandon(s *slot) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.state != slotOpen {
+		return false
+	}
+	if t.retire {
+		t.account(s)
+		t.retired = append(t.retired, s)
+		t.grant()
+		return true
+	}
+	s.state = slotAbandoned
+	s.since = time.Now()
+	t.abandoned++
+	if t.lost == nil && t.tooMany(t.abandoned) {
+		t.lost = time.AfterFunc(lostAfter, t.checkLost)
+	}
+	return true
+}
+
+// tooMany reports whether n calls are a quarter of those agreed on.
+func (t *callTable) tooMany(n int) bool { return n*4 >= t.limit }
+
+// checkLost finds out whether a quarter of the calls wait for answers that don't come.
+func (t *callTable) checkLost() {
+	t.mu.Lock()
+	n, now := 0, time.Now()
+	for _, s := range t.slots {
+		if s.state == slotAbandoned && now.Sub(s.since) >= lostAfter {
+			n++
+		}
+	}
+	t.lost = nil
+	lost := !t.closed && t.tooMany(n)
+	if !lost && !t.closed && t.tooMany(t.abandoned) {
+		t.lost = time.AfterFunc(lostAfter/4, t.checkLost)
+	}
+	t.mu.Unlock()
+	if lost {
+		t.onLost()
+	}
+}
+
+// stop refuses new calls with err. Those that are open go on.
+func (t *callTable) stop(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.refuse == nil {
+		t.refuse = err
+	}
+	for _, w := range t.waiting {
+		w.got <- nil
+	}
+	t.waiting = nil
+}
+
+// close refuses new calls and ends all that are open with cause.
+func (t *callTable) close(refusal error, cause error) {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return
+	}
+	t.closed = true
+	t.refuse = refusal
+	if t.lost != nil {
+		t.lost.Stop()
+	}
+	for _, w := range t.waiting {
+		w.got <- nil
+	}
+	t.waiting = nil
+	var ended []*slot
+	for _, s := range t.slots {
+		if s.state == slotOpen {
+			s.state = slotAnswered
+			ended = append(ended, s)
+		}
+	}
+	t.mu.Unlock()
+	for _, s := range ended {
+		s.answer = answer{err: cause}
+		s.deliver()
+	}
+}
+
+// count returns how many calls are open, those given up included.
+func (t *callTable) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.used
+}

@@ -1,0 +1,226 @@
+package flyrpc
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc/internal/pool"
+	"github.com/go-flyrpc/flyrpc/serializer"
+)
+
+// endpoint is what the connections of one Server or Client share.
+type endpoint struct {
+	router  *Router
+	limits  limits
+	errors  errorTable
+	log     *slog.Logger
+	workers pool.Pool
+	bufs    buffers
+	scratch sync.Pool // *[]byte, to encode messages in
+	invoke  Invoker   // with the interceptors, or nil
+	sers    []serializer.Serializer
+	v1ser   serializer.Serializer
+	info    json.RawMessage
+	lastID  atomic.Uint64
+}
+
+// mode is what the handshake has settled for a connection.
+type mode struct {
+	v1         bool
+	ser        serializer.Serializer
+	maxMessage int // what the other end accepts
+	maxFrame   int
+	peer       PeerInfo
+}
+
+// Conn is one live connection, the same on both ends. Programs keep it to push to the
+// other end later. All methods may be called concurrently.
+type Conn struct {
+	ep    *endpoint
+	srv   *Server // on the accepting side
+	id    uint64
+	proto *Protocol
+	calls callTable
+	in    inbox
+	mode  atomic.Pointer[mode]
+
+	identity any
+	fresh    bool // the accepting side has handled no packet yet; the reader's
+	hurried  bool // the first packet has its deadline; the reader's
+	opened   sync.Once
+	onPacket atomic.Pointer[func(*Packet) bool]
+	onRaw    atomic.Pointer[func(*Packet) bool]
+
+	modeMu   sync.Mutex
+	values   sync.Map
+	draining atomic.Bool
+	drained  chan struct{} // capacity 1: something that Shutdown waits for has ended
+	answers  []byte        // the reader's buffer for inline handlers' replies
+	closing  sync.Once
+	done     chan struct{} // closed when the connection is closing
+	ended    chan struct{} // closed when the reader has ended
+	reason   error         // why it closed; read after done
+	bye      atomic.Pointer[Error]
+}
+
+// newConn returns a connection that has not begun to read.
+func newConn(ep *endpoint, nc net.Conn) *Conn {
+	c := &Conn{
+		ep:      ep,
+		id:      ep.lastID.Add(1),
+		drained: make(chan struct{}, 1),
+		done:    make(chan struct{}),
+		ended:   make(chan struct{}),
+	}
+	c.proto = newProtocol(nc, ep)
+	c.proto.out.fail = c.close
+	c.proto.in.wait = c.beforeWait
+	c.in.limit = ep.limits.maxCalls
+	c.in.room = make(chan struct{}, 1)
+	c.calls.onLost = func() {
+		c.close(localErr(Unavailable, Unknown, nil, "a quarter of the calls wait for answers that don't come"))
+	}
+	c.calls.onFree = c.progress
+	return c
+}
+
+// ID returns a number that no other connection of the Server or Client has had.
+func (c *Conn) ID() uint64 { return c.id }
+
+// RemoteAddr returns the transport's address of the other end.
+func (c *Conn) RemoteAddr() net.Addr { return c.proto.conn.RemoteAddr() }
+
+// LocalAddr returns the transport's address of this end.
+func (c *Conn) LocalAddr() net.Addr { return c.proto.conn.LocalAddr() }
+
+// TLS returns the state of the TLS connection, or nil if there is none.
+func (c *Conn) TLS() *tls.ConnectionState {
+	t, ok := c.proto.conn.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return nil
+	}
+	state := t.ConnectionState()
+	return &state
+}
+
+// Identity returns what ServerOpts.Auth made of the client's credentials, or nil.
+func (c *Conn) Identity() any { return c.identity }
+
+// PeerInfo returns what the other end said of itself in hello. Its Version is 1
+// while it hasn't said hello.
+func (c *Conn) PeerInfo() PeerInfo {
+	if m := c.mode.Load(); m != nil {
+		return m.peer
+	}
+	return PeerInfo{Version: 1}
+}
+
+// SetValue keeps a value with the connection, for handlers that come later. The key
+// is compared as a map's.
+func (c *Conn) SetValue(key, value any) { c.values.Store(key, value) }
+
+// Value returns what SetValue has kept for key, or nil.
+func (c *Conn) Value(key any) any {
+	v, _ := c.values.Load(key)
+	return v
+}
+
+// Done returns a channel that is closed when the connection is lost or closed.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err returns nil while the connection is alive, and then why it ended: io.EOF if
+// the other end closed it in order, net.ErrClosed if this one did.
+func (c *Conn) Err() error {
+	select {
+	case <-c.done:
+		return c.reason
+	default:
+		return nil
+	}
+}
+
+// Close closes the connection at once: open calls in both directions end with UNAVAILABLE. It
+// returns nil, also when the connection was closed before.
+func (c *Conn) Close() error {
+	c.close(net.ErrClosed)
+	return nil
+}
+
+// progress tells Shutdown, and a reader that waits for room, that something has ended.
+func (c *Conn) progress() {
+	if !c.draining.Load() {
+		return
+	}
+	select {
+	case c.drained <- struct{}{}:
+	default:
+	}
+}
+
+// close ends the connection with a reason. Only the first call counts.
+func (c *Conn) close(reason error) {
+	c.closing.Do(func() {
+		c.reason = reason
+		close(c.done)
+		lost := c.lostError(reason)
+		c.proto.out.close(lost)
+		refusal := *lost
+		refusal.delivery = NotSent
+		c.calls.close(&refusal, lost)
+		c.in.close(lost)
+		c.proto.conn.Close()
+	})
+}
+
+// lostError returns what ends the calls of a connection that is gone.
+func (c *Conn) lostError(reason error) *Error {
+	if bye := c.bye.Load(); bye != nil && bye.Code != Unavailable {
+		return bye
+	}
+	var e *Error
+	if errors.As(reason, &e) && e.Code == Unavailable {
+		return e
+	}
+	what := "the connection was lost"
+	switch {
+	case errors.Is(reason, io.EOF):
+		what = "the other end closed the connection"
+	case errors.Is(reason, net.ErrClosed):
+		what = "the connection is closed"
+	}
+	return localErr(Unavailable, Unknown, reason, "%s: %v", what, reason)
+}
+
+// linger closes the connection when what is queued is written and the other end has
+// read it, or ctx ends.
+func (c *Conn) linger(ctx context.Context, reason error) {
+	if err := c.proto.out.drain(ctx); err == nil {
+		if half, ok := c.proto.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			c.awaitEnd(ctx)
+		}
+	}
+	c.close(reason)
+}
+
+// lingerFor is how long a connection that is done waits for the other end to close too.
+const lingerFor = time.Second
+
+// awaitEnd waits, for lingerFor at most, until the reader has seen the other end close.
+func (c *Conn) awaitEnd(ctx context.Context) {
+	timer := time.NewTimer(lingerFor)
+	defer timer.Stop()
+	select {
+	case <-c.ended:
+	case <-c.done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

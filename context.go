@@ -1,0 +1,197 @@
+package flyrpc
+
+import (
+	"context"
+	"time"
+)
+
+// Context is what a handler knows about the packet it handles, and its way to the
+// other end. It is a context.Context: it ends when the caller's deadline passes, when the
+// caller gives up, when the connection is lost, and when the handler has returned.
+//
+// There is one for each packet; it is never used again for another. All methods
+// may be called concurrently, until the handler returns; after that those that
+// send fail.
+type Context struct {
+	in  *incoming
+	ctx context.Context // what WithContext was given, or nil
+}
+
+var _ context.Context = (*Context)(nil)
+
+// contextKey is the type of the keys FlyRPC itself keeps in contexts.
+type contextKey int
+
+const (
+	handlerKey  contextKey = iota // the *Context of the handler that a context comes from
+	outgoingKey                   // *outgoingValues
+)
+
+// Deadline returns the caller's deadline, if it has one.
+func (c *Context) Deadline() (deadline time.Time, ok bool) {
+	if c.ctx != nil {
+		return c.ctx.Deadline()
+	}
+	return c.in.deadline, !c.in.deadline.IsZero()
+}
+
+// Done returns the channel that is closed when the Context ends.
+func (c *Context) Done() <-chan struct{} {
+	if c.ctx != nil {
+		return c.ctx.Done()
+	}
+	return c.in.doneChan()
+}
+
+// Err returns context.Canceled or context.DeadlineExceeded once the Context has
+// ended, and nil before.
+func (c *Context) Err() error {
+	if c.ctx != nil {
+		return c.ctx.Err()
+	}
+	return c.in.ended()
+}
+
+// Value returns the value that WithContext's context has for key, or else the
+// connection's, which Conn.SetValue has set.
+func (c *Context) Value(key any) any {
+	if key == handlerKey {
+		return c
+	}
+	if c.ctx != nil {
+		return c.ctx.Value(key)
+	}
+	if _, ok := key.(contextKey); ok {
+		return nil
+	}
+	return c.in.conn.Value(key)
+}
+
+// AfterFunc arranges for f to run on a goroutine of its own when the Context ends,
+// as context.AfterFunc does, which uses it.
+func (c *Context) AfterFunc(f func()) (stop func() bool) {
+	if c.ctx != nil {
+		return context.AfterFunc(c.ctx, f)
+	}
+	return c.in.afterFunc(f)
+}
+
+// WithContext returns a copy of c whose deadline, end and values are those of ctx,
+// which should be derived from c. Middleware passes it on to bound or extend what follows.
+func (c *Context) WithContext(ctx context.Context) *Context {
+	if ctx == nil {
+		panic("flyrpc: Context.WithContext: the context is nil")
+	}
+	return &Context{in: c.in, ctx: ctx}
+}
+
+// Conn returns the connection the packet came by.
+func (c *Context) Conn() *Conn { return c.in.conn }
+
+// Path returns the path of the request or message. In OnConnect and OnDisconnect it
+// is empty.
+func (c *Context) Path() string { return c.in.path }
+
+// Param returns what a {name} of the route's path stands for in this packet's, or "".
+func (c *Context) Param(name string) string {
+	if c.in.route == nil {
+		return ""
+	}
+	for i, n := range c.in.route.params {
+		if n == name && i < len(c.in.params) {
+			return c.in.params[i]
+		}
+	}
+	return ""
+}
+
+// ReceivedAt returns when the packet's last bytes were read.
+func (c *Context) ReceivedAt() time.Time { return c.in.at }
+
+// Packet returns a copy of the packet that is handled, which the caller may keep.
+// It must not be called after the handler has returned.
+func (c *Context) Packet() *Packet {
+	in := c.in
+	return &Packet{
+		Flag:     in.flag,
+		Sequence: in.seq,
+		Code:     in.path,
+		Meta:     append([]byte(nil), in.meta...),
+		Payload:  in.body.bytes(),
+	}
+}
+
+// Decode decodes the message into v, a non-nil pointer, as a handler's parameter
+// would be: []byte and string take a raw message as it is, nil leaves v alone. The error is
+// an Error with BadRequest. It must not be called after the handler has returned.
+func (c *Context) Decode(v any) error { return c.in.body.decode(v) }
+
+// Meta returns the metadata the caller sent with WithMeta. The map is the caller's own.
+func (c *Context) Meta() Metadata { return userMeta(c.in.meta) }
+
+// SetMeta adds metadata to the response, which the caller reads with WithReplyMeta. It has no effect on a
+// message, to a version 1 peer, or after the response was sent. The error is an Error with
+// TooLong if metadata exceeds 8 KiB or 64 entries.
+func (c *Context) SetMeta(key, value string) error {
+	o := &c.in.result
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	meta, err := addUserMeta(o.meta, key, value)
+	if err != nil {
+		return err
+	}
+	o.meta = meta
+	return nil
+}
+
+// Reply answers the request with any code and any payload, as they are. What the
+// handler returns is dropped then. It fails with Conflict if the request was answered
+// already, or was a message, which has no answer.
+func (c *Context) Reply(code Code, payload []byte) error {
+	in := c.in
+	if in.flag&FlagWait == 0 {
+		return Errorf(Conflict, "%q came as a message, which has no answer", in.path)
+	}
+	if err := checkCode(string(code)); err != nil {
+		return Errorf(BadRequest, "%w", err)
+	}
+	if !in.claimReply() {
+		return Errorf(Conflict, "the request %q was answered already", in.path)
+	}
+	kind := bytesBody
+	if code != "" {
+		kind = encodedBody // an error's message is text, unmarked
+	}
+	return in.send(string(code), payload, kind, false)
+}
+
+// Call calls path at the other end and decodes the answer into reply, as Conn.Call
+// does. It ends with this Context, and fails with BUSY if the other end takes no more calls within
+// HandlerWait.
+func (c *Context) Call(path string, message, reply any) error {
+	return c.in.conn.Call(c, path, message, reply)
+}
+
+// SendMessage sends a one-way message to path at the other end, as Conn.SendMessage
+// does.
+func (c *Context) SendMessage(path string, message any) error {
+	return c.in.conn.SendMessage(c, path, message)
+}
+
+// Ping measures the time a packet takes to the other end and back, as Conn.Ping
+// does.
+func (c *Context) Ping(length int, timeout time.Duration) (time.Duration, error) {
+	return c.in.conn.Ping(length, timeout)
+}
+
+// claimReply reports whether nobody has answered yet, and makes the caller the one
+// who does.
+func (in *incoming) claimReply() bool {
+	in.result.mu.Lock()
+	defer in.result.mu.Unlock()
+	if in.result.replied {
+		return false
+	}
+	in.result.replied = true
+	return true
+}

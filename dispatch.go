@@ -1,0 +1,254 @@
+package flyrpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+// zipBits are the flags of what this side doesn't say it can inflate.
+const zipBits = FlagZipCode | FlagZipPayload
+
+// serve reads packets until the connection ends and returns why.
+func (c *Conn) serve() error {
+	for {
+		p, err := c.proto.in.next()
+		if errors.Is(err, ErrLongPayload) {
+			err = c.refuseLong(&p, err)
+			if err == nil {
+				continue
+			}
+		}
+		if err == nil {
+			err = c.handle(&p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// maxSkip is how many times the limit a payload may be to be skipped; a longer one
+// closes the connection.
+const maxSkip = 16
+
+// refuseLong answers a packet that is over the limit and skips its payload.
+func (c *Conn) refuseLong(p *received, cause error) error {
+	if c.fresh || p.length > maxSkip*c.proto.in.max {
+		return cause
+	}
+	switch {
+	case p.flag&FlagResponse != 0 && p.flag&FlagStream == 0:
+		if s := c.calls.claim(p.seq); s != nil {
+			s.answer = answer{err: localErr(TooLong, Answered, cause, "the answer has %d bytes, at most %d are accepted", p.length, c.proto.in.max)}
+			s.deliver()
+		}
+	case p.flag&(FlagWait|FlagResponse) == FlagWait:
+		msg := fmt.Sprintf("the packet has %d bytes of payload, at most %d are accepted", p.length, c.proto.in.max)
+		if err := c.reject(p.seq, TooLong, msg); err != nil {
+			return err
+		}
+	default:
+		c.ep.log.Warn("flyrpc: message dropped: "+cause.Error(), "conn", c.id, "path", string(p.code))
+	}
+	return c.proto.in.skip(p.length)
+}
+
+// handle takes one packet. An error closes the connection.
+func (c *Conn) handle(p *received) error {
+	if c.fresh {
+		hello, err := c.first(p)
+		if hello || err != nil {
+			return err
+		}
+	}
+	m := c.mode.Load()
+	if m.v1 && p.flag&(FlagStream|FlagMeta|zipBits) != 0 {
+		return fmt.Errorf("flyrpc: a version 1 packet with flags %#x, which version 1 doesn't have", uint8(p.flag))
+	}
+	if c.hooked(p) {
+		return nil
+	}
+	switch {
+	case p.flag&zipBits != 0:
+		return fmt.Errorf("flyrpc: a compressed packet, though hello offered no method to inflate it")
+	case p.flag&FlagStream != 0:
+		return c.streamFrame(p)
+	case p.flag&FlagResponse != 0:
+		c.response(p)
+		return nil
+	default:
+		return c.request(p, m)
+	}
+}
+
+// hooked shows the packet to OnRawPacket and OnPacket and reports whether one of them
+// has taken it over.
+func (c *Conn) hooked(p *received) bool {
+	raw, cooked := c.onRaw.Load(), c.onPacket.Load()
+	if raw == nil && cooked == nil {
+		return false
+	}
+	meta, payload, err := splitMeta(p.flag, append([]byte(nil), p.payload...))
+	if err != nil {
+		return false
+	}
+	pkt := &Packet{Flag: p.flag, Sequence: p.seq, Code: string(p.code), Meta: meta, Payload: payload}
+	return raw != nil && (*raw)(pkt) || cooked != nil && (*cooked)(pkt)
+}
+
+// response hands a response to the call that waits for it.
+func (c *Conn) response(p *received) {
+	s := c.calls.claim(p.seq)
+	if s == nil {
+		return
+	}
+	a := answer{flag: p.flag, payload: p.payload, shared: p.shared}
+	if len(p.code) > 0 {
+		a.code = string(p.code)
+	}
+	if p.shared {
+		s.buf = append(s.buf[:0], p.payload...)
+		a.payload = s.buf
+	}
+	s.answer = a
+	s.deliver()
+}
+
+// streamFrame takes a frame of a call that is open. Of the verbs, this side only
+// offers cancellation; a call that is opened with one of the others is refused.
+func (c *Conn) streamFrame(p *received) error {
+	switch {
+	case p.flag&(FlagResponse|FlagWait) == 0 && string(p.code) == "c":
+		if in := c.in.find(p.seq); in != nil {
+			in.cancel(context.Canceled, errCallerGaveUp)
+		}
+	case p.flag&(FlagResponse|FlagWait) == FlagWait:
+		return c.reject(p.seq, BadRequest, "streams and messages in pieces are not accepted here")
+	}
+	return nil
+}
+
+// errCallerGaveUp is why a handler's Context ended when its caller sent a cancellation.
+var errCallerGaveUp = errors.New("the caller gave up")
+
+// reject answers a request without a handler, from the reader.
+func (c *Conn) reject(seq uint16, code Code, message string) error {
+	f := frame{flag: FlagResponse, seq: seq, code: string(code), body: []byte(message)}
+	if m := c.mode.Load(); m != nil && !m.v1 {
+		f.meta = AppendMeta(nil, MetaNotProcessed, "", "")
+	}
+	return c.proto.out.putOwn(&f)
+}
+
+// request routes a request or message and sees to it that it is handled.
+func (c *Conn) request(p *received, m *mode) error {
+	wait := p.flag&FlagWait != 0
+	if strings.HasPrefix(string(p.code), "fly.") {
+		return c.reserved(p)
+	}
+	if wait && c.draining.Load() {
+		return c.reject(p.seq, Unavailable, "the other end is shutting down")
+	}
+	rt, params, path := c.ep.router.find(p.code)
+	if rt == nil {
+		if rt = c.ep.router.notFound(); rt == nil {
+			return c.unknown(p, wait)
+		}
+		path = string(p.code)
+	}
+	in := &incoming{
+		conn: c, route: rt, path: path, params: params,
+		flag: p.flag, seq: p.seq, strict: wait && !m.v1,
+		payload: p.payload, shared: p.shared, at: c.proto.in.now,
+	}
+	in.context.in = in
+	return c.admit(in)
+}
+
+// unknown answers a request that no route takes.
+func (c *Conn) unknown(p *received, wait bool) error {
+	if wait {
+		return c.reject(p.seq, NotFound, fmt.Sprintf("no handler for %q", p.code))
+	}
+	c.ep.log.Debug("flyrpc: message dropped: no handler", "conn", c.id, "path", string(p.code))
+	return nil
+}
+
+// admit has in handled, now or when there is room.
+func (c *Conn) admit(in *incoming) error {
+	for {
+		switch c.in.add(in, c.calls.count() == 0) {
+		case admitRun:
+			c.run(in, true)
+			return nil
+		case admitHeld:
+			return nil
+		case admitConflict:
+			return fmt.Errorf("flyrpc: request %d of the other end is open already, or it has more than %d calls open", in.seq, c.ep.limits.maxCalls)
+		case admitRefuse:
+			return c.overflow(in)
+		case admitWait:
+			c.awaitRoom()
+		}
+	}
+}
+
+// overflow refuses a packet of a peer without credit that there is no room for.
+func (c *Conn) overflow(in *incoming) error {
+	if in.flag&FlagWait != 0 {
+		return c.reject(in.seq, Busy, fmt.Sprintf("%d packets are being handled and as many wait", c.ep.limits.maxCalls))
+	}
+	c.ep.log.Warn("flyrpc: message dropped: too many are being handled and calls to the other end are open", "conn", c.id, "path", in.path)
+	return nil
+}
+
+// awaitRoom stops reading until a handler has ended or a call to the other end,
+// whose answer has to be read, is open.
+func (c *Conn) awaitRoom() {
+	c.proto.out.kick()
+	if c.calls.count() > 0 {
+		return
+	}
+	select {
+	case <-c.in.room:
+	case <-c.done:
+	}
+}
+
+// run starts in's handler. fromReader tells that the caller is the reader, on which
+// inline handlers run.
+func (c *Conn) run(in *incoming, fromReader bool) {
+	switch {
+	case fromReader && in.route.opts.inline() && c.mayInline(in.route):
+		in.inline = true
+		c.answers = in.process(c.answers[:0])
+		if cap(c.answers) > maxKeptBody {
+			c.answers = nil
+		}
+	case in.route.opts.ordered():
+		c.in.enqueue(in)
+	default:
+		w := c.ep.workers.Get()
+		if in.shared {
+			w.In = append(w.In[:0], in.payload...)
+			in.payload = w.In
+		}
+		w.Start(in)
+	}
+}
+
+// mayInline reports whether an inline handler can run on the reader: its packets don't
+// queue already, and its answer doesn't add to too many bytes that wait to be written.
+func (c *Conn) mayInline(rt *route) bool { return !c.in.queueing(rt) && !c.proto.out.full() }
+
+// logClosed says why a connection has ended, unless it ended in order.
+func (c *Conn) logClosed(reason error) {
+	level := slog.LevelWarn
+	if orderly(reason) {
+		level = slog.LevelDebug
+	}
+	c.ep.log.Log(context.Background(), level, "flyrpc: connection closed", "conn", c.id, "peer", addrString(c.RemoteAddr()), "reason", fmt.Sprint(reason))
+}

@@ -1,0 +1,188 @@
+package flyrpc
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc/internal/pool"
+)
+
+// startFlush makes sure that somebody writes the queue. It is called with the lock
+// held and returns without it.
+func (w *writer) startFlush(busy bool) {
+	if w.flushing {
+		w.mu.Unlock()
+		return
+	}
+	w.flushing = true
+	w.mu.Unlock()
+	if w.try == nil {
+		w.workers.Go(w)
+		return
+	}
+	w.flush(busy)
+}
+
+// flush writes without blocking until nothing is queued, and leaves to a worker
+// what would block.
+func (w *writer) flush(busy bool) {
+	for range flushRounds {
+		if busy {
+			runtime.Gosched()
+		}
+		more, large := w.take()
+		if !more {
+			return
+		}
+		if large {
+			break
+		}
+		n, err := w.tryBatch()
+		if err != nil {
+			w.broken(err)
+			return
+		}
+		if n > 0 {
+			break
+		}
+	}
+	w.workers.Go(w)
+}
+
+// Run writes, on a worker, until nothing is queued.
+func (w *writer) Run(*pool.Worker) {
+	for {
+		if len(w.batch) > 0 {
+			if err := w.writeBatch(); err != nil {
+				w.broken(err)
+				return
+			}
+		}
+		if more, _ := w.take(); !more {
+			return
+		}
+	}
+}
+
+// take moves the queue into the batch. If there is nothing, it ends the flush and reports false.
+func (w *writer) take() (more, large bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil || w.queued == 0 && w.ownN == 0 {
+		w.flushing = false
+		if w.idle != nil {
+			close(w.idle)
+			w.idle = nil
+		}
+		return false, false
+	}
+	w.batch = w.batch[:0]
+	if w.ownN > 0 {
+		w.batch = append(w.batch, segment{b: w.own, own: true})
+		w.own, w.ownN = nil, 0
+	}
+	if len(w.batch) == 0 {
+		w.batch, w.queue = w.queue, w.spare[:0]
+		w.spare = w.batch
+	} else {
+		w.batch = append(w.batch, w.queue...)
+		clear(w.queue)
+		w.queue = w.queue[:0]
+	}
+	large, w.large = w.large, false
+	w.queued = 0
+	if w.space != nil {
+		close(w.space)
+		w.space = nil
+	}
+	return true, large
+}
+
+// tryBatch writes as much of the batch as goes without blocking and returns how many
+// segments are left.
+func (w *writer) tryBatch() (left int, err error) {
+	for len(w.batch) > 0 {
+		s := &w.batch[0]
+		n, err := w.try.TryWrite(s.b)
+		w.count(s, n, 1)
+		if err != nil {
+			return len(w.batch), err
+		}
+		if n < len(s.b) {
+			s.b = s.b[n:]
+			s.pooled = false
+			return len(w.batch), nil
+		}
+		w.done()
+	}
+	return 0, nil
+}
+
+// writeBatch writes the batch, waiting as long as the peer reads.
+func (w *writer) writeBatch() error {
+	defer w.conn.SetWriteDeadline(time.Time{})
+	for len(w.batch) > 0 {
+		w.vec = w.vec[:0]
+		for _, s := range w.batch {
+			w.vec = append(w.vec, s.b)
+			if w.single {
+				break
+			}
+		}
+		if err := w.conn.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
+			return err
+		}
+		vec := w.vec
+		n, err := vec.WriteTo(w.conn)
+		w.count(&segment{own: true}, 0, 1)
+		w.advance(int(n))
+		if errors.Is(err, os.ErrDeadlineExceeded) && n > 0 {
+			continue
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("flyrpc: the peer has read nothing for %v: %w", w.timeout, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// advance takes n written bytes off the batch.
+func (w *writer) advance(n int) {
+	for len(w.batch) > 0 {
+		s := &w.batch[0]
+		if n < len(s.b) {
+			w.count(s, n, 0)
+			s.b = s.b[n:]
+			s.pooled = false
+			return
+		}
+		n -= len(s.b)
+		w.count(s, len(s.b), 0)
+		w.done()
+	}
+}
+
+// count adds n bytes of s to what is written, and write calls to how many there were.
+func (w *writer) count(s *segment, n, calls int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writes += uint64(calls)
+	if !s.own {
+		w.written += uint64(n)
+	}
+}
+
+// done takes the first segment, which is written, off the batch.
+func (w *writer) done() {
+	if s := w.batch[0]; s.pooled {
+		w.bufs.put(s.b)
+	}
+	w.batch[0] = segment{}
+	w.batch = w.batch[1:]
+}

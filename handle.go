@@ -1,0 +1,52 @@
+package flyrpc
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// Registrar is a *Router, or what embeds one, as Server and Client do.
+type Registrar interface {
+	registrar() *Router
+}
+
+func (r *Router) registrar() *Router { return r }
+
+// Handle does what r.OnMessage(path, h, opts...) does, and h is then called without
+// reflection. The *Req is never nil; Req must be a type that a message may have. A
+// nil *Reply is a nil message.
+func Handle[Req, Reply any](r Registrar, path string, h func(*Context, *Req) (*Reply, error), opts ...RouteOption) {
+	router := r.registrar()
+	path = router.prefix + path
+	o := newOrigin("Handle(%q, %T)", path, h)
+	if err := checkTyped[Req](h); err != nil {
+		o.panicf("%v", err)
+	}
+	router.add(newRoute(o, path, opts, reflect.TypeOf(h), func(ctx *Context) (any, error) {
+		req := new(Req)
+		if err := ctx.Decode(req); err != nil {
+			return nil, err
+		}
+		reply, err := h(ctx, req)
+		if err != nil || reply == nil {
+			return nil, err
+		}
+		return reply, nil
+	}))
+}
+
+// checkTyped says what is wrong with a function for Handle.
+func checkTyped[Req any](h any) error {
+	plan, err := newPlan(reflect.ValueOf(h))
+	if err != nil {
+		return err
+	}
+	if plan.Message != reflect.TypeFor[Req]() {
+		return fmt.Errorf("%s can be no message", reflect.TypeFor[Req]())
+	}
+	if plan.Reply == nil {
+		return errors.New("the first result must be a message")
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package flyrpc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/go-flyrpc/flyrpc/serializer"
+)
+
+const (
+	// agent is how FlyRPC names itself in hello.
+	agent = "flyrpc-go/0.1"
+	// maxHello is the largest payload accepted before hello, in bytes.
+	maxHello = 16 << 10
+	// defaultPeerFrame is the largest payload a peer takes that doesn't say.
+	defaultPeerFrame = 64 << 10
+)
+
+// The reserved paths.
+const (
+	helloPath = "fly.hello"
+	pingPath  = "fly.ping"
+	byePath   = "fly.bye"
+)
+
+// helloMessage is the payload of hello and of its answer. Zero means not said.
+type helloMessage struct {
+	Version     int             `json:"flyrpc"`
+	Agent       string          `json:"agent,omitempty"`
+	Serializers []string        `json:"serializers,omitempty"`
+	Inflate     []string        `json:"inflate"`
+	Message     int             `json:"message,omitempty"`
+	Frame       int             `json:"frame,omitempty"`
+	Calls       int             `json:"calls,omitempty"`
+	Codes       int             `json:"codes"`
+	Auth        json.RawMessage `json:"auth,omitempty"`
+	Info        json.RawMessage `json:"info,omitempty"`
+}
+
+// ourHello returns what this side says of itself.
+func (ep *endpoint) ourHello(sers []serializer.Serializer) helloMessage {
+	h := helloMessage{
+		Version: 2, Agent: agent, Inflate: []string{},
+		Message: ep.limits.maxMessage, Frame: ep.limits.maxFrame, Calls: ep.limits.maxCalls, Info: ep.info,
+	}
+	for _, s := range sers {
+		h.Serializers = append(h.Serializers, s.Name())
+	}
+	return h
+}
+
+// mode returns what a hello of the other end means for the connection.
+func (h *helloMessage) mode(ser serializer.Serializer) *mode {
+	m := &mode{ser: ser, maxMessage: h.Message, maxFrame: h.Frame}
+	setDefault(&m.maxMessage, DefaultMaxMessage)
+	setDefault(&m.maxFrame, defaultPeerFrame)
+	calls := h.Calls
+	setDefault(&calls, DefaultMaxCalls)
+	m.peer = PeerInfo{
+		Version: 2, Agent: h.Agent, Serializer: ser.Name(), Info: h.Info,
+		MaxMessage: m.maxMessage, MaxFrame: m.maxFrame, MaxCalls: min(calls, maxOpenCalls),
+	}
+	return m
+}
+
+// settle makes m the connection's mode.
+func (c *Conn) settle(m *mode) {
+	if m.v1 {
+		c.proto.out.setSingle()
+	}
+	c.calls.begin(m.peer.MaxCalls, m.v1)
+	c.mode.Store(m)
+}
+
+// v1Mode is the mode of a connection with a version 1 peer.
+func (ep *endpoint) v1Mode() *mode {
+	return &mode{
+		v1: true, ser: ep.v1ser, maxMessage: ep.limits.maxMessage, maxFrame: ep.limits.maxFrame,
+		peer: PeerInfo{Version: 1, Serializer: ep.v1ser.Name(), MaxCalls: ep.limits.maxCalls},
+	}
+}
+
+// settled returns the connection's mode. A connection that says something before the other end
+// has said hello is a version 1 connection from then on.
+func (c *Conn) settled() *mode {
+	if m := c.mode.Load(); m != nil {
+		return m
+	}
+	c.modeMu.Lock()
+	defer c.modeMu.Unlock()
+	if m := c.mode.Load(); m != nil {
+		return m
+	}
+	c.settle(c.ep.v1Mode())
+	return c.mode.Load()
+}
+
+// bodySerializer returns what the serializer entry of a packet's metadata names.
+func (ep *endpoint) bodySerializer(value []byte, own serializer.Serializer) (bodyKind, serializer.Serializer, error) {
+	switch string(value) {
+	case rawBytes:
+		return bytesBody, own, nil
+	case rawText:
+		return textBody, own, nil
+	}
+	for _, s := range ep.sers {
+		if s.Name() == string(value) {
+			return encodedBody, s, nil
+		}
+	}
+	return 0, nil, Errorf(BadRequest, "no serializer %q: known here are %v", value, serializerNames(ep.sers))
+}
+
+func serializerNames(sers []serializer.Serializer) []string {
+	names := make([]string, len(sers))
+	for i, s := range sers {
+		names[i] = s.Name()
+	}
+	return names
+}
+
+// greet says hello to the accepting end and settles what its answer means. first is
+// a packet of a version 1 peer that came instead of the answer, or nil. The caller bounds
+// it with a read deadline. errSilent means that nothing came.
+func (c *Conn) greet(sers []serializer.Serializer, auth json.RawMessage) (first *received, err error) {
+	h := c.ep.ourHello(sers)
+	h.Auth = auth
+	payload, err := json.Marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("flyrpc: hello can't be encoded: %w", err)
+	}
+	if len(payload) > maxHello {
+		return nil, localErr(TooLong, NotSent, nil, "hello has %d bytes, at most %d are accepted: make ClientOpts.Auth and Info smaller", len(payload), maxHello)
+	}
+	f := frame{flag: FlagWait, seq: helloSequence, code: helloPath, body: payload}
+	if _, err := c.proto.out.put(context.Background(), &f, false); err != nil {
+		return nil, err
+	}
+	p, err := c.proto.in.next()
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errSilent
+	case errors.Is(err, io.EOF):
+		return nil, localErr(Unavailable, NotSent, err, "the other end closed the connection instead of answering hello")
+	case err != nil:
+		return nil, localErr(Unavailable, NotSent, err, "hello was not answered: %v", err)
+	case p.flag&FlagResponse == 0 || p.seq != helloSequence:
+		c.settle(c.ep.v1Mode())
+		return &p, nil
+	}
+	return nil, c.understand(&p, sers)
+}
+
+// errSilent means that hello was not answered in time.
+var errSilent = errors.New("flyrpc: the other end doesn't answer hello")
+
+// understand settles what the answer to hello means.
+func (c *Conn) understand(p *received, sers []serializer.Serializer) error {
+	if len(p.code) > 0 && p.flag&FlagMeta != 0 { // version 1 has no metadata
+		return c.refusal(p)
+	}
+	var h helloMessage
+	if len(p.code) > 0 || json.Unmarshal(p.payload, &h) != nil || h.Version != 2 {
+		c.settle(c.ep.v1Mode())
+		return nil
+	}
+	for _, s := range sers {
+		if len(h.Serializers) == 1 && h.Serializers[0] == s.Name() {
+			c.settle(h.mode(s))
+			return nil
+		}
+	}
+	return localErr(BadRequest, NotSent, nil, "the other end chose the serializers %q, offered were %v", h.Serializers, serializerNames(sers))
+}
+
+// refusal returns the error with which hello was answered.
+func (c *Conn) refusal(p *received) error {
+	_, data, err := splitMeta(p.flag, p.payload)
+	if err != nil {
+		return localErr(BadRequest, NotSent, err, "the answer to hello is malformed: %v", err)
+	}
+	code := Code(p.code)
+	return &Error{Code: code, Message: string(data), remote: true, delivery: NotProcessed, cause: c.ep.errors.errorOf(code)}
+}
+
+// orderly reports whether a connection that ended for reason ended in order.
+func orderly(reason error) bool {
+	return reason == nil || errors.Is(reason, net.ErrClosed) || reason == io.EOF
+}
+
+// addrString is addr.String() for an address that may be nil.
+func addrString(addr net.Addr) string {
+	if addr == nil {
+		return ""
+	}
+	return addr.String()
+}

@@ -1,0 +1,263 @@
+package flyrpc
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// inbox holds the requests and messages of the other end that are being handled or
+// wait to be.
+type inbox struct {
+	mu      sync.Mutex
+	open    map[uint16]*incoming // version 2 requests by sequence
+	loose   *incoming            // messages, and all of a version 1 peer
+	nLoose  int
+	held    []*incoming // wait for OnConnect, or for room
+	heldLen int         // bytes in held
+	gated   bool        // OnConnect has not returned
+	limit   int
+	stuck   atomic.Bool   // the reader waits for room
+	room    chan struct{} // capacity 1: there may be room
+	closed  error         // the cause with which everything was cancelled
+	ordered map[*route]*orderedQueue
+}
+
+// verdict is what becomes of a packet that asks to be handled.
+type verdict uint8
+
+const (
+	admitRun      verdict = iota // handle it now
+	admitHeld                    // it is kept until there is room
+	admitWait                    // there is no room: the reader has to wait
+	admitRefuse                  // there is no room, and waiting could lock up
+	admitConflict                // its sequence is open, or it is one call too many
+)
+
+// add takes in a packet. canWait tells whether the reader may wait for room.
+func (b *inbox) add(in *incoming, canWait bool) verdict {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed != nil {
+		return admitRefuse
+	}
+	if in.strict {
+		if _, dup := b.open[in.seq]; dup || len(b.open) >= b.limit {
+			return admitConflict
+		}
+		if b.open == nil {
+			b.open = make(map[uint16]*incoming)
+		}
+		b.open[in.seq] = in
+		if b.gated {
+			b.hold(in)
+			return admitHeld
+		}
+		return admitRun
+	}
+	full := b.nLoose >= b.limit
+	if !b.gated && !full {
+		b.link(in)
+		return admitRun
+	}
+	if full && !b.gated && canWait {
+		b.stuck.Store(true)
+		return admitWait
+	}
+	if len(b.held) >= 2*b.limit || b.heldLen+len(in.payload) > maxHeld {
+		if canWait {
+			b.stuck.Store(true)
+			return admitWait
+		}
+		return admitRefuse
+	}
+	b.hold(in)
+	return admitHeld
+}
+
+// maxHeld is the most bytes in packets that wait for OnConnect or for room.
+const maxHeld = 1 << 20
+
+// hold keeps in, with a payload of its own, until there is room.
+func (b *inbox) hold(in *incoming) {
+	if in.shared {
+		in.payload = append([]byte(nil), in.payload...)
+		in.shared = false
+	}
+	b.held = append(b.held, in)
+	b.heldLen += len(in.payload)
+}
+
+// link adds in to the list of loose packets that are being handled.
+func (b *inbox) link(in *incoming) {
+	in.loose = true
+	b.nLoose++
+	in.next = b.loose
+	if b.loose != nil {
+		b.loose.prev = in
+	}
+	b.loose = in
+}
+
+// remove takes a request off the open calls, just before its response is queued, and
+// reports whether others are open.
+func (b *inbox) remove(in *incoming) (busy bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if in.strict && b.open[in.seq] == in {
+		delete(b.open, in.seq)
+	}
+	return len(b.open) > 0
+}
+
+// finish takes a packet whose handler has ended off the books and returns what can be
+// handled now.
+func (b *inbox) finish(in *incoming) *incoming {
+	if in.strict {
+		b.remove(in) // it may have been answered already
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !in.loose {
+		return nil
+	}
+	in.loose = false
+	b.nLoose--
+	if in.prev != nil {
+		in.prev.next = in.next
+	} else {
+		b.loose = in.next
+	}
+	if in.next != nil {
+		in.next.prev = in.prev
+	}
+	in.prev, in.next = nil, nil
+	next := b.unhold()
+	b.wake()
+	return next
+}
+
+// unhold returns the packet that was held longest and can be handled, or nil.
+func (b *inbox) unhold() *incoming {
+	if b.gated || len(b.held) == 0 {
+		return nil
+	}
+	in := b.held[0]
+	if !in.strict && b.nLoose >= b.limit {
+		return nil
+	}
+	b.held[0] = nil
+	b.held = b.held[1:]
+	b.heldLen -= len(in.payload)
+	if !in.strict {
+		b.link(in)
+	}
+	return in
+}
+
+// wake lets a reader that waits for room look again.
+func (b *inbox) wake() {
+	if !b.stuck.CompareAndSwap(true, false) {
+		return
+	}
+	select {
+	case b.room <- struct{}{}:
+	default:
+	}
+}
+
+// nudge is wake for those who don't hold the lock.
+func (b *inbox) nudge() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wake()
+}
+
+// ungate lets packets be handled and returns the next one that was held, until
+// there is none that can be.
+func (b *inbox) ungate() *incoming {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gated = false
+	next := b.unhold()
+	if next == nil {
+		b.wake()
+	}
+	return next
+}
+
+// find returns the open request with a sequence, or nil.
+func (b *inbox) find(seq uint16) *incoming {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.open[seq]
+}
+
+// takeHeld removes and returns all requests and messages that are held.
+func (b *inbox) takeHeld() []*incoming {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	held := b.held
+	b.held, b.heldLen = nil, 0
+	return held
+}
+
+// close cancels everything with cause and refuses what still comes.
+func (b *inbox) close(cause error) {
+	for _, in := range b.shut(cause) {
+		in.cancel(context.Canceled, cause)
+	}
+}
+
+// shut closes the inbox and returns all that was being handled or waited.
+func (b *inbox) shut(cause error) []*incoming {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed != nil {
+		return nil
+	}
+	b.closed = cause
+	all := b.all()
+	b.held, b.heldLen = nil, 0
+	b.wake()
+	return all
+}
+
+// all returns everything that is being handled. It is called with the lock held.
+func (b *inbox) all() []*incoming {
+	all := make([]*incoming, 0, len(b.open)+b.nLoose)
+	for _, in := range b.open {
+		all = append(all, in)
+	}
+	for in := b.loose; in != nil; in = in.next {
+		all = append(all, in)
+	}
+	return all
+}
+
+// requests returns the requests whose handlers run or wait.
+func (b *inbox) requests() []*incoming {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []*incoming
+	for _, in := range b.all() {
+		if in.flag&FlagWait != 0 {
+			all = append(all, in)
+		}
+	}
+	return all
+}
+
+// count returns how many packets are being handled or wait.
+func (b *inbox) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := len(b.open) + b.nLoose
+	for _, in := range b.held {
+		if !in.strict {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,122 @@
+package flyrpc
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// incoming is a request or message of the other end, from its arrival to the end of
+// its handler. It holds the handler's Context, so that both take one allocation.
+type incoming struct {
+	context Context // the handler's
+	conn    *Conn
+	route   *route
+	path    string
+	params  []string
+	flag    Flag
+	seq     uint16
+	strict  bool // a version 2 request: it has its sequence to itself
+	inline  bool // handled on the reader
+	loose   bool // counts against the limit of packets without credit
+	payload []byte
+	shared  bool // payload belongs to the worker until the handler returns
+	meta    []byte
+	body    body
+	at      time.Time
+	result  outcome
+
+	prev, next *incoming // in inbox.loose
+
+	mu       sync.Mutex
+	started  bool
+	deadline time.Time
+	done     chan struct{} // nil until somebody asks for it
+	err      error         // why the Context has ended
+	cause    error
+	timer    *time.Timer
+	after    []func()
+}
+
+// outcome is what a handler has said beside its results.
+type outcome struct {
+	mu      sync.Mutex
+	meta    []byte
+	replied bool
+}
+
+// cancel ends the handler's Context.
+func (in *incoming) cancel(err, cause error) {
+	in.mu.Lock()
+	if in.err != nil {
+		in.mu.Unlock()
+		return
+	}
+	in.err, in.cause = err, cause
+	if in.done != nil {
+		close(in.done)
+	}
+	if in.timer != nil {
+		in.timer.Stop()
+	}
+	after := in.after
+	in.after = nil
+	in.mu.Unlock()
+	for _, f := range after {
+		if f != nil {
+			go f()
+		}
+	}
+}
+
+// expire ends the handler's Context because its deadline has passed.
+func (in *incoming) expire() { in.cancel(context.DeadlineExceeded, nil) }
+
+// doneChan returns the channel that is closed when the Context ends.
+func (in *incoming) doneChan() <-chan struct{} {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.done == nil {
+		in.done = make(chan struct{})
+		if in.err != nil {
+			close(in.done)
+		} else if !in.deadline.IsZero() {
+			in.timer = time.AfterFunc(time.Until(in.deadline), in.expire)
+		}
+	}
+	return in.done
+}
+
+// ended returns why the Context has ended, or nil.
+func (in *incoming) ended() error {
+	in.mu.Lock()
+	err, late := in.err, in.err == nil && !in.deadline.IsZero() && !time.Now().Before(in.deadline)
+	in.mu.Unlock()
+	if late {
+		in.expire()
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
+// afterFunc arranges for f to run, on a goroutine of its own, when the Context ends.
+func (in *incoming) afterFunc(f func()) (stop func() bool) {
+	in.doneChan()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.err != nil {
+		go f()
+		return func() bool { return false }
+	}
+	i := len(in.after)
+	in.after = append(in.after, f)
+	return func() bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		if i >= len(in.after) || in.after[i] == nil {
+			return false
+		}
+		in.after[i] = nil
+		return true
+	}
+}

@@ -1,0 +1,78 @@
+package layout
+
+// Rule says what one package imports of this module. "." is the root package,
+// "x/..." is x and what is below it, "..." is everything.
+type Rule struct {
+	Imports []string
+	Tests   []string // what its tests import besides
+}
+
+// Packages returns the table of every package of the repository. A key may end
+// in /... for packages that share a rule; an exact key goes before it.
+func Packages() map[string]Rule {
+	return map[string]Rule{
+		".": {
+			Imports: []string{
+				"serializer", "serializer/json", "serializer/msgpack", "transport",
+				"internal/adapt", "internal/pathtree", "internal/pool",
+			},
+			Tests: []string{".", "serializer/...", "transport/..."},
+		},
+
+		"serializer":                {Tests: []string{"serializer/..."}},
+		"serializer/internal/plan":  {Tests: []string{"serializer/..."}},
+		"serializer/json":           {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},
+		"serializer/msgpack":        {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},
+		"serializer/protobuf":       {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},
+		"serializer/serializertest": {Imports: []string{"serializer"}, Tests: []string{"serializer/..."}},
+
+		"transport":               {Tests: []string{"transport/..."}},
+		"transport/transporttest": {Imports: []string{"transport"}, Tests: []string{"transport/..."}},
+
+		"internal/adapt":      {},
+		"internal/covercheck": {},
+		"internal/layout":     {},
+		"internal/pathtree":   {},
+		"internal/pool":       {},
+
+		"examples/...": {Imports: []string{"..."}},
+	}
+}
+
+// Library is a package of another module, with the one place it belongs in.
+type Library struct {
+	Path    string   // the import path of the module
+	In      []string // the packages whose code imports it
+	Tests   []string // the packages whose tests import it besides
+	OneFile bool     // a single file of the code imports it
+	Used    bool     // it must be imported by code, not by tests alone
+}
+
+// Libraries returns the table of every third-party module that is imported.
+func Libraries() []Library {
+	return []Library{
+		{Path: "github.com/json-iterator/go", In: []string{"serializer/json"}, OneFile: true, Used: true},
+		{Path: "github.com/vmihailenco/msgpack/v5", In: []string{"serializer/msgpack"}, Used: true},
+		{Path: "google.golang.org/protobuf", In: []string{"serializer/protobuf"}, Tests: []string{"..."}},
+		{Path: "go.uber.org/goleak", Tests: []string{"..."}},
+	}
+}
+
+// Wall is a border that holds whatever the table of packages says.
+type Wall struct {
+	From string
+	Only []string // the packages From may import at all; nil for any
+	Not  []string // the packages From may not import
+	Why  string
+}
+
+// Walls returns the borders of the design.
+func Walls() []Wall {
+	return []Wall{
+		{From: ".", Not: []string{"middleware/...", "service/...", "gateway/..."}, Why: "the root is what they build on"},
+		{From: "internal/...", Not: []string{"."}, Why: "internal packages never know the root"},
+		{From: "middleware/...", Only: []string{".", "middleware/..."}, Why: "middleware knows only the root"},
+		{From: "serializer/...", Only: []string{"serializer/..."}, Why: "a serializer knows no packets"},
+		{From: "transport/...", Only: []string{"transport/..."}, Why: "a transport knows no packets"},
+	}
+}

@@ -1,0 +1,77 @@
+package flyrpc
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// SendRequest sends a request with a payload as it is and returns the response as it
+// came, whatever its code. The error is for requests that have no response.
+func (c *Conn) SendRequest(ctx context.Context, path string, payload []byte) (*Packet, error) {
+	if payload == nil {
+		payload = []byte{}
+	}
+	call := &Outgoing{Conn: c, Path: path, Message: payload}
+	s, err := c.start(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	var p *Packet
+	err = c.finishRaw(ctx, s, call, &p)
+	return p, err
+}
+
+// finishRaw is finish for a response that is wanted as it came.
+func (c *Conn) finishRaw(ctx context.Context, s *slot, call *Outgoing, p **Packet) error {
+	seq := s.seq
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		if c.calls.abandon(s) {
+			c.giveUp(seq)
+			return ctxErr(ctx, Unknown, call.Path)
+		}
+		<-s.ready
+	}
+	defer c.calls.release(s)
+	a := &s.answer
+	if a.err != nil {
+		return c.take(ctx, s, nil)
+	}
+	meta, data, err := splitMeta(a.flag, append([]byte(nil), a.payload...))
+	if err != nil {
+		return localErr(BadRequest, Answered, err, "the answer: %v", err)
+	}
+	*p = &Packet{Flag: a.flag, Sequence: seq, Code: a.code, Meta: meta, Payload: data}
+	return nil
+}
+
+// OnPacket lets f see every packet of the other end before FlyRPC does; FlyRPC
+// ignores those for which f returns true. f runs on the connection's reader, so nothing
+// else comes in until it returns; the packet is its own. nil removes it.
+func (c *Conn) OnPacket(f func(*Packet) bool) { storeHook(&c.onPacket, f) }
+
+// OnRawPacket is OnPacket for packets as they are on the wire, with code and payload still
+// compressed.
+func (c *Conn) OnRawPacket(f func(*Packet) bool) { storeHook(&c.onRaw, f) }
+
+func storeHook(p *atomic.Pointer[func(*Packet) bool], f func(*Packet) bool) {
+	if f == nil {
+		p.Store(nil)
+		return
+	}
+	p.Store(&f)
+}
+
+// SendPacket writes p. Its flag and sequence are the caller's business: they should
+// not be those of calls that FlyRPC has open.
+func (c *Conn) SendPacket(p *Packet) error { return c.proto.WritePacket(context.Background(), p) }
+
+// SendRawPacket writes p as it is, ZIP bits included: code and payload are what the wire
+// carries. It is SendPacket while nothing is compressed on the way.
+func (c *Conn) SendRawPacket(p *Packet) error { return c.SendPacket(p) }
+
+// SendResponse answers the request with a sequence that OnPacket has taken over.
+func (c *Conn) SendResponse(sequence uint16, code Code, payload []byte) error {
+	return c.SendPacket(&Packet{Flag: FlagResponse, Sequence: sequence, Code: string(code), Payload: payload})
+}

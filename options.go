@@ -1,0 +1,263 @@
+package flyrpc
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"sort"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc/serializer"
+	jsonser "github.com/go-flyrpc/flyrpc/serializer/json"
+	"github.com/go-flyrpc/flyrpc/serializer/msgpack"
+	"github.com/go-flyrpc/flyrpc/transport"
+)
+
+// The defaults of ServerOpts and ClientOpts.
+const (
+	DefaultMaxMessage   = 4 << 20 // bytes
+	DefaultMaxCalls     = 1024    // calls
+	DefaultMaxQueued    = 1 << 20 // bytes
+	DefaultHelloTimeout = 3 * time.Second
+	DefaultWriteTimeout = 10 * time.Second
+	DefaultHandlerWait  = time.Second
+)
+
+// limits bound what one connection costs. They are fields of the options.
+type limits struct {
+	maxMessage, maxFrame, maxCalls, maxQueued int
+	helloTimeout, writeTimeout, handlerWait   time.Duration
+}
+
+// withDefaults returns l with its zeros replaced.
+func (l limits) withDefaults() limits {
+	setDefault(&l.maxMessage, DefaultMaxMessage)
+	setDefault(&l.maxFrame, l.maxMessage+maxMetaLen+3)
+	setDefault(&l.maxCalls, DefaultMaxCalls)
+	setDefault(&l.maxQueued, DefaultMaxQueued)
+	setDefault(&l.helloTimeout, DefaultHelloTimeout)
+	setDefault(&l.writeTimeout, DefaultWriteTimeout)
+	setDefault(&l.handlerWait, DefaultHandlerWait)
+	l.maxCalls = min(l.maxCalls, maxOpenCalls)
+	return l
+}
+
+// limits returns the limits of a server with their defaults.
+func (o *ServerOpts) limits() limits {
+	return limits{
+		o.MaxMessage, o.MaxFrame, o.MaxCalls, o.MaxQueued,
+		o.HelloTimeout, o.WriteTimeout, o.HandlerWait,
+	}.withDefaults()
+}
+
+// limits returns the limits of a client with their defaults.
+func (o *ClientOpts) limits() limits {
+	return limits{
+		o.MaxMessage, o.MaxFrame, o.MaxCalls, o.MaxQueued,
+		o.HelloTimeout, o.WriteTimeout, o.HandlerWait,
+	}.withDefaults()
+}
+
+// setDefault gives *v its default if it is zero or less.
+func setDefault[T int | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// ServerOpts are the options of a Server. nil and the zero value mean the defaults. NewServer copies
+// them.
+type ServerOpts struct {
+	// MaxMessage is the largest message accepted, in bytes. Default 4 MiB. A larger one is
+	// answered BUFF_TOO_LONG and the connection goes on.
+	MaxMessage int
+	// MaxFrame is the largest payload of one packet accepted, in bytes, metadata included. Default:
+	// MaxMessage and the 8 KiB and few bytes that metadata takes at most.
+	MaxFrame int
+	// MaxCalls is the number of calls of the other end that are served at once, at most 32,703. Default 1,024. As many
+	// one-way messages are handled at once beside them. A version 2 peer waits; a version 1 peer isn't
+	// read until there is room.
+	MaxCalls int
+	// MaxQueued is the number of bytes waiting to be written from which on whoever
+	// sends has to wait. Default 1 MiB.
+	MaxQueued int
+	// HelloTimeout bounds the handshake, and the first packet from its first byte to its
+	// last. Default 3 s.
+	HelloTimeout time.Duration
+	// WriteTimeout is how long the other end may read nothing while bytes wait to be
+	// written, before the connection is closed. Default 10 s.
+	WriteTimeout time.Duration
+	// HandlerWait is how long a call or message made through a handler's Context waits for
+	// the other end to take it, before it fails with BUSY. Default 1 s.
+	HandlerWait time.Duration
+
+	// Serializers are what clients may choose from, for their connection. Default: MessagePack
+	// and JSON. JSON serves version 1 peers even if it isn't listed, unless V1Serializer is set.
+	Serializers []serializer.Serializer
+	// V1Serializer is what version 1 peers speak. Default: JSON.
+	V1Serializer serializer.Serializer
+	// Errors are the program's own errors by the codes they travel with. A handler's
+	// error that is one of them is sent with its code, and a response with the code makes the
+	// caller's error match it with errors.Is.
+	Errors map[Code]error
+	// Logger takes what the server has to say. Default: slog.Default(). At Info and above
+	// it says nothing about metadata or payloads.
+	Logger *slog.Logger
+	// Auth turns the credentials of a client into its identity, which handlers read with
+	// Conn.Identity, before anything else of the client is decoded. An error refuses the client, with
+	// UNAUTHENTICATED unless it has a code of its own. It runs on the connection's own
+	// goroutine, is bounded by HelloTimeout, and may run for many connections at once. Default: nil, which lets everybody in.
+	Auth func(ctx context.Context, c *Credentials) (identity any, err error)
+	// AllowV1 lets version 1 peers, which have no credentials to show, come to Auth.
+	// Without Auth they are let in anyway. Default: they are refused with UNAUTHENTICATED.
+	AllowV1 bool
+	// Info is what the server says of itself in hello: any value that encoding/json takes.
+	Info any
+	// Transports are more ways to listen, by their URL schemes, beside those built in.
+	Transports []transport.Transport
+}
+
+// ClientOpts are the options of a Client. nil and the zero value mean the defaults. NewClient copies
+// them.
+type ClientOpts struct {
+	// MaxMessage is the largest message accepted, in bytes. Default 4 MiB. A larger one is
+	// answered BUFF_TOO_LONG and the connection goes on.
+	MaxMessage int
+	// MaxFrame is the largest payload of one packet accepted, in bytes, metadata included. Default:
+	// MaxMessage and the 8 KiB and few bytes that metadata takes at most.
+	MaxFrame int
+	// MaxCalls is the number of calls of the other end that are served at once, at most 32,703. Default 1,024. As many
+	// one-way messages are handled at once beside them. A version 2 peer waits; a version 1 peer isn't
+	// read until there is room.
+	MaxCalls int
+	// MaxQueued is the number of bytes waiting to be written from which on whoever
+	// sends has to wait. Default 1 MiB.
+	MaxQueued int
+	// HelloTimeout bounds the handshake, and the first packet from its first byte to its
+	// last. Default 3 s.
+	HelloTimeout time.Duration
+	// WriteTimeout is how long the other end may read nothing while bytes wait to be
+	// written, before the connection is closed. Default 10 s.
+	WriteTimeout time.Duration
+	// HandlerWait is how long a call or message made through a handler's Context waits for
+	// the other end to take it, before it fails with BUSY. Default 1 s.
+	HandlerWait time.Duration
+
+	// Serializer is what the connection speaks. The server must have it, or hello
+	// fails. Default: MessagePack, or JSON if the server lacks it.
+	Serializer serializer.Serializer
+	// V1Serializer is what version 1 peers speak. Default: Serializer if set, else JSON.
+	V1Serializer serializer.Serializer
+	// Errors are the program's own errors by the codes they travel with; see ServerOpts.
+	Errors map[Code]error
+	// Logger takes what the client has to say. Default: slog.Default().
+	Logger *slog.Logger
+	// Auth are the credentials shown to the server: a value that encoding/json makes an
+	// object of, or a func(context.Context) (any, error) that returns one, called for
+	// each connection.
+	Auth any
+	// Info is what the client says of itself in hello: any value that encoding/json takes.
+	Info any
+	// RequireHello refuses servers that speak version 1 only.
+	RequireHello bool
+	// NoHello speaks version 1 at once, which spares HelloTimeout with a server known
+	// to ignore hello.
+	NoHello bool
+	// CheckPeer sees what the server said of itself in hello. An error refuses it.
+	CheckPeer func(PeerInfo) error
+	// Intercept wraps the calls and messages of the client, the first one outermost.
+	Intercept []Interceptor
+	// DialFunc opens the connection, instead of the transport of the address.
+	DialFunc func(ctx context.Context, addr string) (net.Conn, error)
+	// Transports are more ways to dial, by their URL schemes, beside those built in.
+	Transports []transport.Transport
+}
+
+// Credentials are what a client shows to ServerOpts.Auth.
+type Credentials struct {
+	// Auth is the JSON object of the client's hello, or nil.
+	Auth json.RawMessage
+	// Version is 2, or 1 for a peer that can't say hello.
+	Version int
+	// RemoteAddr is the transport's.
+	RemoteAddr net.Addr
+	// TLS is the state of the TLS connection, or nil if there is none.
+	TLS *tls.ConnectionState
+}
+
+// Decode decodes the client's JSON object into v, a non-nil pointer. Without
+// one, it returns an Error with Unauthenticated.
+func (c *Credentials) Decode(v any) error {
+	if len(c.Auth) == 0 {
+		return Errorf(Unauthenticated, "no credentials: set ClientOpts.Auth")
+	}
+	if err := json.Unmarshal(c.Auth, v); err != nil {
+		return Errorf(Unauthenticated, "credentials are no %s: %w", typeName(v), err)
+	}
+	return nil
+}
+
+// PeerInfo is what the other end said of itself in hello.
+type PeerInfo struct {
+	// Version is 2, or 1 for a peer that doesn't know hello, in which case the rest is zero.
+	Version int
+	// Agent names the implementation.
+	Agent string
+	// Serializer is the name of the connection's serializer.
+	Serializer string
+	// Info is what the application said, as JSON, or nil.
+	Info json.RawMessage
+	// MaxMessage, MaxFrame and MaxCalls are the other end's limits.
+	MaxMessage, MaxFrame, MaxCalls int
+}
+
+// newErrorTable orders a program's own errors by their codes.
+func newErrorTable(m map[Code]error) errorTable {
+	t := make(errorTable, 0, len(m))
+	for code, err := range m {
+		t = append(t, codedError{code, err})
+	}
+	sort.Slice(t, func(i, j int) bool { return t[i].code < t[j].code })
+	return t
+}
+
+// serverSerializers returns what clients may choose from.
+func serverSerializers(given []serializer.Serializer) []serializer.Serializer {
+	if len(given) > 0 {
+		return append([]serializer.Serializer(nil), given...)
+	}
+	return []serializer.Serializer{msgpack.Serializer, jsonser.Serializer}
+}
+
+// clientSerializers returns what a client asks for, best first.
+func clientSerializers(given serializer.Serializer) []serializer.Serializer {
+	if given != nil {
+		return []serializer.Serializer{given}
+	}
+	return []serializer.Serializer{msgpack.Serializer, jsonser.Serializer}
+}
+
+// v1Serializer returns the first that is set of those given, or JSON.
+func v1Serializer(given ...serializer.Serializer) serializer.Serializer {
+	for _, s := range given {
+		if s != nil {
+			return s
+		}
+	}
+	return jsonser.Serializer
+}
+
+// marshalInfo encodes a value for hello.
+func marshalInfo(option string, v any) (json.RawMessage, error) {
+	if v == nil {
+		return nil, nil
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("flyrpc: %s can't be encoded as JSON: %w", option, err)
+	}
+	return b, nil
+}

@@ -1,0 +1,47 @@
+package flyrpc
+
+import (
+	"context"
+)
+
+// Pending is a call that Go has started.
+type Pending struct {
+	done chan struct{}
+	err  error
+}
+
+// Done returns a channel that is closed when the call has ended and its reply is
+// decoded.
+func (p *Pending) Done() <-chan struct{} { return p.done }
+
+// Err waits for the end of the call and returns what Call would have.
+func (p *Pending) Err() error {
+	<-p.done
+	return p.err
+}
+
+// Go starts a call and doesn't wait for its answer. Calls that one goroutine starts so
+// are sent in that order, unless interceptors change it. It waits, like Call, while the other end takes no
+// more calls. reply belongs to the call until it has ended.
+func (c *Conn) Go(ctx context.Context, path string, message, reply any) *Pending {
+	p := &Pending{done: make(chan struct{})}
+	call := &Outgoing{Conn: c, Path: path, Message: message, Reply: reply}
+	if c.ep.invoke != nil {
+		go p.run(func() error { return c.ep.invoke(ctx, call) })
+		return p
+	}
+	s, err := c.start(ctx, call)
+	if err != nil {
+		p.err = err
+		close(p.done)
+		return p
+	}
+	go p.run(func() error { return c.finish(ctx, s, call) })
+	return p
+}
+
+// run ends p with the error of f.
+func (p *Pending) run(f func() error) {
+	defer close(p.done)
+	p.err = f()
+}

@@ -1,0 +1,126 @@
+package flyrpc
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc/internal/pool"
+)
+
+// Run handles the packet on a worker.
+func (in *incoming) Run(w *pool.Worker) { w.Out = in.process(w.Out[:0]) }
+
+// process handles the packet and answers it. buf is for encoding the answer; it returns
+// the buffer to use next time.
+func (in *incoming) process(buf []byte) []byte {
+	if err := in.begin(); err != nil {
+		in.refuse(err)
+	} else {
+		result, err := in.invoke()
+		buf = in.answer(buf, result, err)
+	}
+	in.end()
+	return buf
+}
+
+// begin reads the packet's metadata and says why its handler can't start.
+func (in *incoming) begin() error {
+	m := in.conn.mode.Load()
+	meta, data, err := splitMeta(in.flag, in.payload)
+	if err != nil {
+		return Errorf(BadRequest, "%w", err)
+	}
+	in.meta = meta
+	in.body = body{data: data, ser: m.ser, shared: in.shared}
+	if m.v1 {
+		in.body.kind = plainBody
+		return nil
+	}
+	var deadline time.Time
+	for rest, n := meta, 0; len(rest) > 0; n++ {
+		var e MetaEntry
+		if e, rest, err = nextMeta(rest, n); err != nil {
+			return Errorf(BadRequest, "%w", err)
+		}
+		switch e.ID {
+		case MetaTimeout:
+			if deadline, err = timeoutFrom(in.at, e.Value); err != nil {
+				return err
+			}
+		case MetaSerializer:
+			if in.body.kind, in.body.ser, err = in.conn.ep.bodySerializer(e.Value, m.ser); err != nil {
+				return err
+			}
+		}
+	}
+	return in.start(deadline)
+}
+
+// start sets the deadline and says whether the call is over before it has begun.
+func (in *incoming) start(deadline time.Time) error {
+	in.mu.Lock()
+	in.deadline = deadline
+	err := in.err
+	in.mu.Unlock()
+	switch {
+	case err != nil:
+		return Errorf(Canceled, "the call was cancelled before its handler started")
+	case !deadline.IsZero() && !time.Now().Before(deadline):
+		return Errorf(Timeout, "the deadline passed before the handler started")
+	}
+	return nil
+}
+
+// timeoutFrom returns the deadline of a packet with a timeout entry.
+func timeoutFrom(at time.Time, value []byte) (time.Time, error) {
+	us, w := binary.Uvarint(value)
+	if w != len(value) || w <= 0 {
+		return time.Time{}, Errorf(BadRequest, "%w: the timeout is no uvarint", ErrBadMeta)
+	}
+	const most = uint64(1<<63-1) / 1000
+	return at.Add(time.Duration(min(us, most)) * time.Microsecond), nil
+}
+
+// invoke runs the handler. A panic, and the end of the goroutine, become an error.
+func (in *incoming) invoke() (result any, err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		r := recover()
+		result, err = nil, in.panicked(r)
+		if r == nil { // runtime.Goexit: nothing runs after this
+			in.answer(nil, nil, err)
+			in.end()
+		}
+	}()
+	result, err = in.route.handler(&in.context)
+	returned = true
+	return result, err
+}
+
+// panicked logs a panic with its stack and returns what the caller is told.
+func (in *incoming) panicked(r any) error {
+	var what any = r
+	if r == nil {
+		what = "runtime.Goexit"
+	}
+	in.conn.ep.log.Error("flyrpc: handler panicked", "conn", in.conn.id, "path", in.path,
+		"panic", fmt.Sprint(what), "stack", string(debug.Stack()))
+	return &Error{Code: HandlerPanic, Message: "the handler panicked"}
+}
+
+// end takes the packet off the books, ends its Context and starts what waited for it.
+func (in *incoming) end() {
+	c := in.conn
+	next := c.in.finish(in)
+	in.cancel(context.Canceled, nil)
+	if next != nil {
+		c.run(next, false)
+	}
+	c.progress()
+}

@@ -1,0 +1,69 @@
+package flyrpc
+
+// frame is a packet to be written.
+type frame struct {
+	flag Flag
+	seq  uint16
+	code string
+	meta []byte
+	body []byte
+	// keep means that body may be held until it is written; else it is copied.
+	keep bool
+	// answers is the request that the frame is the response to, or nil. It leaves the
+	// open calls just before the frame is queued: after it, the peer may use its sequence again.
+	answers *incoming
+}
+
+// segment is a run of bytes that is to be written.
+type segment struct {
+	b      []byte
+	pooled bool // b goes back to the pool
+	own    bool // the reader's answers, which don't count as the stream of packets
+}
+
+// append adds f to the queue.
+func (w *writer) append(f *frame) {
+	before := w.queued
+	need := 3 + len(f.code) + 1 + 8 + 2 + len(f.meta)
+	switch {
+	case w.single:
+		b := appendHeader(make([]byte, 0, need+len(f.body)), f.flag, f.seq, f.code, f.meta, len(f.body))
+		w.push(segment{b: append(b, f.body...)})
+	case len(f.body) >= largeBody:
+		s := w.room(need)
+		n := len(s.b)
+		s.b = appendHeader(s.b, f.flag, f.seq, f.code, f.meta, len(f.body))
+		w.queued += len(s.b) - n
+		b := f.body
+		if !f.keep {
+			b = append([]byte(nil), b...)
+		}
+		w.push(segment{b: b})
+	default:
+		s := w.room(need + len(f.body))
+		n := len(s.b)
+		s.b = appendHeader(s.b, f.flag, f.seq, f.code, f.meta, len(f.body))
+		s.b = append(s.b, f.body...)
+		w.queued += len(s.b) - n
+	}
+	w.appended += uint64(w.queued - before)
+}
+
+// room returns the last segment, which has space for n more bytes. n is at most
+// bufferSize.
+func (w *writer) room(n int) *segment {
+	if last := len(w.queue) - 1; last >= 0 {
+		if s := &w.queue[last]; s.pooled && cap(s.b)-len(s.b) >= n {
+			return s
+		}
+	}
+	w.queue = append(w.queue, segment{b: w.bufs.get()[:0], pooled: true})
+	return &w.queue[len(w.queue)-1]
+}
+
+// push adds a segment that is complete.
+func (w *writer) push(s segment) {
+	w.queue = append(w.queue, s)
+	w.queued += len(s.b)
+	w.large = true
+}

@@ -1,0 +1,193 @@
+package flyrpc
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc/transport"
+)
+
+// bufferSize is the size in bytes of the buffers connections read into and gather
+// writes in. It holds the longest header with a body that is not large.
+const bufferSize = 32 << 10
+
+// firstLarge is how much memory in bytes is taken for a large payload before any of it has come.
+const firstLarge = 256 << 10
+
+// buffers lends buffers of bufferSize to the connections of one Server or Client.
+type buffers struct{ pool sync.Pool }
+
+// get returns a buffer of bufferSize bytes with any content.
+func (b *buffers) get() []byte {
+	if a, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return a[:]
+	}
+	return new([bufferSize]byte)[:]
+}
+
+// put takes a buffer back. Others than those that get returned are dropped.
+func (b *buffers) put(p []byte) {
+	if cap(p) == bufferSize {
+		b.pool.Put((*[bufferSize]byte)(p[:bufferSize]))
+	}
+}
+
+// received is a packet as the reader finds it.
+type received struct {
+	header
+	payload []byte // metadata block and body
+	// shared means that the payload is in the read buffer, which the next packet overwrites.
+	shared bool
+}
+
+// reader is the read side of a connection. It holds no buffer while the connection
+// is idle, where the transport allows that.
+type reader struct {
+	conn net.Conn
+	raw  *transport.RawConn // nil where it isn't a socket of the system
+	bufs *buffers
+	max  uint64    // bytes of payload in a packet
+	wait func()    // called before the reader waits for the transport
+	now  time.Time // when the last bytes came
+	get  func() []byte
+	put  func([]byte)
+
+	buf  []byte // nil or bufferSize
+	r, w int    // what is read and not parsed: buf[r:w]
+}
+
+// init prepares the reader for its first packet.
+func (r *reader) init() {
+	if raw, ok := transport.Raw(r.conn); ok {
+		r.raw = raw
+	}
+	r.get, r.put = r.take, r.giveBack
+}
+
+// take returns the reader's buffer, or one of the pool's.
+func (r *reader) take() []byte {
+	if r.buf == nil {
+		r.buf = r.bufs.get()
+	}
+	return r.buf
+}
+
+// giveBack returns the reader's buffer, which holds nothing, to the pool.
+func (r *reader) giveBack([]byte) {
+	if r.buf != nil {
+		r.bufs.put(r.buf)
+		r.buf = nil
+	}
+}
+
+// next returns the next packet. Its code, and its payload if that is shared, are
+// valid until the next call. The errors are the transport's, io.ErrUnexpectedEOF
+// for one that ends in a packet, ErrLongCode, and ErrLongPayload, after which the
+// header is valid and its payload must be skipped.
+func (r *reader) next() (p received, err error) {
+	for {
+		h, n, err := parseHeader(r.buf[r.r:r.w])
+		switch {
+		case err == nil && h.length > r.max:
+			r.r += n
+			return received{header: h}, fmt.Errorf("%w: %d bytes, at most %d", ErrLongPayload, h.length, r.max)
+		case err == nil && h.length >= largeBody:
+			r.r += n
+			payload, err := r.large(int(h.length))
+			return received{header: h, payload: payload}, err
+		case err == nil && r.w-r.r-n >= int(h.length):
+			end := r.r + n + int(h.length)
+			payload := r.buf[r.r+n : end : end]
+			r.r = end
+			return received{header: h, payload: payload, shared: true}, nil
+		case err != nil && err != ErrShortPacket:
+			return received{}, err
+		}
+		if err := r.fill(); err != nil {
+			return received{}, err
+		}
+	}
+}
+
+// fill reads more bytes behind those that are there.
+func (r *reader) fill() error {
+	if r.wait != nil {
+		r.wait()
+	}
+	var n int
+	var err error
+	if r.r == r.w {
+		r.r, r.w = 0, 0
+		if r.raw != nil {
+			_, n, err = r.raw.Read(r.get, r.put)
+		} else {
+			n, err = r.conn.Read(r.take())
+		}
+	} else {
+		if r.r > 0 {
+			r.w = copy(r.buf, r.buf[r.r:r.w])
+			r.r = 0
+		}
+		n, err = r.conn.Read(r.buf[r.w:])
+	}
+	r.w += n
+	r.now = time.Now()
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	if err == io.EOF && r.r < r.w {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// large reads a payload of n bytes into memory of its own, which is taken as the
+// bytes come.
+func (r *reader) large(n int) ([]byte, error) {
+	payload := make([]byte, 0, min(n, firstLarge))
+	got := copy(payload[:cap(payload)], r.buf[r.r:r.w])
+	payload = payload[:got]
+	r.r += got
+	for len(payload) < n {
+		if len(payload) == cap(payload) {
+			grown := make([]byte, len(payload), min(n, 4*len(payload)))
+			copy(grown, payload)
+			payload = grown
+		}
+		m, err := io.ReadFull(r.conn, payload[len(payload):cap(payload)])
+		payload = payload[:len(payload)+m]
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return payload, nil
+}
+
+// skip reads n bytes and drops them.
+func (r *reader) skip(n uint64) error {
+	for {
+		have := min(uint64(r.w-r.r), n)
+		r.r += int(have)
+		if n -= have; n == 0 {
+			return nil
+		}
+		if err := r.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+// buffered returns how many bytes are read and not parsed.
+func (r *reader) buffered() int { return r.w - r.r }
+
+// release gives the buffer back when the connection has ended.
+func (r *reader) release() { r.giveBack(nil) }

@@ -1,0 +1,72 @@
+package flyrpc
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// reserved takes a request or message whose path is FlyRPC's own.
+func (c *Conn) reserved(p *received) error {
+	wait := p.flag&FlagWait != 0
+	switch path := string(p.code); {
+	case path == pingPath && wait:
+		return c.pong(p)
+	case path == helloPath && wait:
+		return c.reject(p.seq, Conflict, "hello was said already, or by the wrong end")
+	case path == byePath && !wait:
+		c.saidBye(p)
+		return nil
+	case wait:
+		return c.reject(p.seq, NotFound, fmt.Sprintf("no handler for %q", path))
+	}
+	return nil
+}
+
+// maxPing is the longest ping in bytes.
+const maxPing = 1 << 10
+
+// pong answers a ping with its own payload.
+func (c *Conn) pong(p *received) error {
+	_, data, err := splitMeta(p.flag, p.payload)
+	if err != nil {
+		return c.reject(p.seq, BadRequest, err.Error())
+	}
+	if len(data) > maxPing {
+		return c.reject(p.seq, TooLong, fmt.Sprintf("a ping has at most %d bytes, this one %d", maxPing, len(data)))
+	}
+	return c.proto.out.putOwn(&frame{flag: FlagResponse, seq: p.seq, body: data})
+}
+
+// byeMessage is the payload of bye, which is empty if there is nothing to say.
+type byeMessage struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+}
+
+// sayBye asks the other end to open no new calls here and tells it why.
+func (c *Conn) sayBye(err error) {
+	m := c.settled()
+	if m.v1 {
+		return
+	}
+	w := c.ep.errors.toWire(err)
+	payload, jsonErr := json.Marshal(byeMessage{w.code, w.message})
+	if jsonErr != nil {
+		return
+	}
+	_ = c.proto.out.putNow(&frame{code: byePath, body: payload})
+}
+
+// saidBye takes a bye: no new call is opened; those that are open go on.
+func (c *Conn) saidBye(p *received) {
+	var b byeMessage
+	_, data, err := splitMeta(p.flag, p.payload)
+	if err != nil || json.Unmarshal(data, &b) != nil || b.Code == "" {
+		b = byeMessage{Unavailable, "the other end said bye"}
+	}
+	e := &Error{Code: b.Code, Message: b.Message, remote: true, delivery: NotProcessed, cause: c.ep.errors.errorOf(b.Code)}
+	c.bye.CompareAndSwap(nil, e)
+	unsent := *e
+	unsent.delivery = NotSent
+	c.calls.stop(&unsent)
+}

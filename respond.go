@@ -1,0 +1,129 @@
+package flyrpc
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// answer sends what the handler returned, unless it was a message or the handler
+// has replied itself. buf is for encoding; it returns the buffer to use next time.
+func (in *incoming) answer(buf []byte, result any, err error) []byte {
+	if in.flag&FlagWait == 0 {
+		if err != nil {
+			in.conn.ep.log.Debug("flyrpc: message handler failed", "conn", in.conn.id, "path", in.path, "code", string(in.conn.ep.errors.toWire(err).code))
+		}
+		return buf
+	}
+	if !in.claimReply() {
+		return buf
+	}
+	if err != nil {
+		in.respondError(err, false)
+		return buf
+	}
+	m := in.conn.mode.Load()
+	out, kind, err := encodeBody(buf, result, m.ser, m.v1)
+	if err != nil {
+		in.respondError(localErr(Internal, Unknown, err, "the reply can't be encoded: %v", err), false)
+		return buf
+	}
+	if in.send("", out, kind, true) != nil || len(out) < largeBody {
+		return out
+	}
+	return nil // the writer has it
+}
+
+// refuse answers a request whose handler doesn't start.
+func (in *incoming) refuse(err error) {
+	if in.flag&FlagWait == 0 {
+		in.conn.ep.log.Debug("flyrpc: message dropped", "conn", in.conn.id, "path", in.path, "error", err)
+		return
+	}
+	if in.claimReply() {
+		in.respondError(err, true)
+	}
+}
+
+// respondError sends an error response.
+func (in *incoming) respondError(err error, notProcessed bool) {
+	m := in.conn.mode.Load()
+	w := in.conn.ep.errors.toWire(err)
+	f := frame{flag: FlagResponse, seq: in.seq, code: string(w.code), body: []byte(w.message), answers: in}
+	if m.v1 {
+		if w.code == Failed {
+			f.code = cleanCode(w.message)
+		}
+		in.put(&f)
+		return
+	}
+	f.meta = in.takeMeta()
+	if notProcessed {
+		f.meta = AppendMeta(f.meta, MetaNotProcessed, "", "")
+	}
+	if w.details != nil {
+		f.meta = in.addDetails(f.meta, m, w.details)
+	}
+	if len(f.body) > m.maxMessage-len(f.meta) {
+		f.body = []byte(strings.ToValidUTF8(string(f.body[:min(len(f.body), maxCodeLen)]), ""))
+	}
+	in.put(&f)
+}
+
+// addDetails adds error details to a response's metadata, if they fit.
+func (in *incoming) addDetails(meta []byte, m *mode, details any) []byte {
+	enc, err := m.ser.Encode(nil, details)
+	if err == nil && len(meta)+len(enc)+8 > maxMetaLen {
+		err = fmt.Errorf("they have %d bytes, metadata at most %d", len(enc), maxMetaLen)
+	}
+	if err != nil {
+		in.conn.ep.log.Warn("flyrpc: error details not sent: "+err.Error(), "conn", in.conn.id, "path", in.path)
+		return meta
+	}
+	return AppendMeta(meta, MetaDetails, "", enc)
+}
+
+// takeMeta returns the response's metadata that the handler has set.
+func (in *incoming) takeMeta() []byte {
+	in.result.mu.Lock()
+	defer in.result.mu.Unlock()
+	return in.result.meta
+}
+
+// send sends a response. keep hands a large payload over to the writer.
+func (in *incoming) send(code string, payload []byte, kind bodyKind, keep bool) error {
+	m := in.conn.mode.Load()
+	f := frame{flag: FlagResponse, seq: in.seq, code: code, body: payload, keep: keep, answers: in}
+	if !m.v1 {
+		f.meta = markKind(in.takeMeta(), kind)
+	}
+	if n := len(payload) + len(f.meta) + 3; len(payload) > m.maxMessage || n > m.maxFrame {
+		err := localErr(TooLong, Unknown, nil, "the reply has %d bytes, the other end accepts %d", len(payload), min(m.maxMessage, m.maxFrame))
+		in.respondError(err, false)
+		return err
+	}
+	return in.put(&f)
+}
+
+// put queues a response. Inline handlers leave the writing to the reader, which
+// goes on first.
+func (in *incoming) put(f *frame) error {
+	if in.inline {
+		in.conn.proto.out.putLater(f)
+		return nil
+	}
+	_, err := in.conn.proto.out.put(context.Background(), f, false)
+	return err
+}
+
+// markKind adds to metadata what a body is, where the serializer didn't make it.
+func markKind(meta []byte, kind bodyKind) []byte {
+	switch kind {
+	case bytesBody:
+		return AppendMeta(meta, MetaSerializer, "", rawBytes)
+	case textBody:
+		return AppendMeta(meta, MetaSerializer, "", rawText)
+	default:
+		return meta
+	}
+}

@@ -1,0 +1,121 @@
+// Package json is FlyRPC's JSON serializer: what encoding/json does, faster for
+// plain types. It stands on github.com/json-iterator/go in its standard-compatible form.
+//
+// Struct tags, names and conversions are those of encoding/json; like there, the
+// keys of objects match fields without regard to case. Numbers in an any are
+// float64. Text that is not UTF-8 is decoded with U+FFFD in place of the bad bytes.
+//
+// What json-iterator does otherwise than encoding/json is left to encoding/json:
+// types with MarshalJSON, UnmarshalJSON, MarshalText or UnmarshalText other than
+// time.Time, json.RawMessage, maps whose keys are not strings, the tag options
+// "string" and "omitzero", embedded structs, and data with bad UTF-8, surrogates or long escaped
+// text. The differences that remain:
+//
+//   - Decoding is limited, see [New].
+//   - The texts of errors differ, and after an error more or less of the value is filled in.
+//   - null for a string field empties it, and an element of a slice that is decoded into twice keeps
+//     nothing or all of what was there, where encoding/json leaves the string and part of the element.
+//   - What a MarshalJSON returns that is only found in an interface is not compacted.
+package json
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/go-flyrpc/flyrpc/serializer"
+	"github.com/go-flyrpc/flyrpc/serializer/internal/errtext"
+	"github.com/go-flyrpc/flyrpc/serializer/internal/plan"
+)
+
+const name = "json"
+
+// MaxNumber is how many bytes a number may have: reading a number takes
+// a time that grows faster than its length.
+const MaxNumber = 1024
+
+// Serializer is JSON with the default limits. Its name is "json".
+var Serializer = New(serializer.Limits{})
+
+// New returns a JSON serializer with limits of its own; the zero Limits are the defaults.
+//
+// Decode looks through the data before decoding it and refuses what is not
+// exactly one valid JSON value, is nested deeper than Limits.Depth, has a number
+// longer than MaxNumber, or would take more memory than Limits.Memory beyond the length of
+// the data. That counts the elements of arrays at three times their size in Go (slices
+// grow as they are read), the tables of maps and the boxes of values in
+// interfaces. A type that decodes itself is counted like an any; what it allocates beyond that is its own affair.
+func New(limits serializer.Limits) serializer.Serializer {
+	return &codec{
+		limits: limits.WithDefaults(),
+		plans: plan.NewCache(plan.Model{
+			Slice: 3, Any: 64, MapGrowth: 4, MapValues: true, Classify: classify, Mark: needsStandard,
+		}),
+	}
+}
+
+type codec struct {
+	limits serializer.Limits
+	plans  *plan.Cache
+}
+
+func (c *codec) Name() string { return name }
+
+// Encode appends v to dst, in the form json.Marshal gives: compact, map keys
+// sorted, HTML escaped. A nil v, and a nil pointer, is null.
+func (c *codec) Encode(dst []byte, v any) (out []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			out, err = dst, fmt.Errorf("json: encoding %T panicked: %v", v, r)
+		}
+	}()
+	standard := v != nil && c.plans.For(reflect.TypeOf(v)).Marked
+	if standard {
+		out, err = appendStandard(dst, v)
+	} else {
+		out, err = appendFast(dst, v)
+	}
+	if err != nil {
+		return dst, fmt.Errorf("json: cannot encode %T: %w", v, err)
+	}
+	return out, nil
+}
+
+func (c *codec) Decode(data []byte, v any) (err error) {
+	if err := serializer.CheckTarget(name, v); err != nil {
+		return err
+	}
+	if len(data) == 0 {
+		return fmt.Errorf("json: %w", serializer.ErrEmpty)
+	}
+	s := scan{
+		data: data, plan: c.plans.For(decodedType(v)),
+		depth: c.limits.Depth, budget: c.limits.Budget(len(data)),
+	}
+	if err := s.run(); err != nil {
+		return err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("json: decoding into %T panicked: %v", v, r)
+		}
+	}()
+	if s.plan.Marked || s.odd() {
+		err = decodeStandard(data, v)
+	} else {
+		err = decodeFast(data, v)
+	}
+	if err != nil {
+		return fmt.Errorf("json: cannot decode into %T: %w", v, errtext.Brief(err))
+	}
+	return nil
+}
+
+// decodedType is the type that decides what decoding into v costs: an interface
+// that holds a pointer is decoded into what it points to.
+func decodedType(v any) reflect.Type {
+	target := reflect.ValueOf(v).Elem()
+	if target.Kind() == reflect.Interface && target.Elem().Kind() == reflect.Pointer {
+		return target.Elem().Type().Elem()
+	}
+	return target.Type()
+}

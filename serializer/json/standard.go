@@ -1,0 +1,81 @@
+package json
+
+import (
+	"encoding"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc/serializer/internal/plan"
+)
+
+func appendStandard(dst []byte, v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return dst, err
+	}
+	return append(dst, b...), nil
+}
+
+func decodeStandard(data []byte, v any) error { return json.Unmarshal(data, v) }
+
+// needsStandard says whether json-iterator and encoding/json disagree about a type.
+func needsStandard(t reflect.Type) bool {
+	if t == reflect.TypeFor[time.Time]() {
+		return false
+	}
+	if t == reflect.TypeFor[json.Number]() {
+		return true
+	}
+	if implementsAny(t) || t.Kind() != reflect.Interface && implementsAny(reflect.PointerTo(t)) {
+		return true
+	}
+	switch t.Kind() {
+	case reflect.Map:
+		return t.Key() != reflect.TypeFor[string]()
+	case reflect.Struct:
+		return hasOddField(t)
+	}
+	return false
+}
+
+func hasOddField(t reflect.Type) bool {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		_, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		for option := range strings.SplitSeq(options, ",") {
+			if option == "string" || option == "omitzero" {
+				return true
+			}
+		}
+		if f.Anonymous {
+			return true
+		}
+	}
+	return false
+}
+
+func implementsAny(t reflect.Type) bool {
+	return decodesItself(t) || t.Implements(reflect.TypeFor[json.Marshaler]()) ||
+		t.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) || t.Implements(reflect.TypeFor[encoding.TextMarshaler]())
+}
+
+func decodesItself(t reflect.Type) bool {
+	return t.Implements(reflect.TypeFor[json.Unmarshaler]())
+}
+
+// classify tells the types apart that reflection alone would misjudge.
+func classify(t reflect.Type) plan.Kind {
+	switch {
+	case t == reflect.TypeFor[time.Time]() || t == reflect.TypeFor[json.RawMessage]():
+		return plan.Leaf
+	case t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface:
+		return plan.Plain
+	case decodesItself(reflect.PointerTo(t)):
+		return plan.Opaque
+	case t == reflect.TypeFor[json.Number](), reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
+		return plan.Leaf
+	}
+	return plan.Plain
+}

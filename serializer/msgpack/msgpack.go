@@ -1,0 +1,220 @@
+// Package msgpack is FlyRPC's MessagePack serializer, the one FlyRPC peers use
+// unless they choose another. It stands on github.com/vmihailenco/msgpack/v5.
+//
+// Struct fields are named by their msgpack tag, else their json tag, else
+// their name; omitempty, inline and "-" work in both tags, and case counts.
+// Integers take the fewest bytes; floating-point numbers keep their type. A
+// time.Time is MessagePack's timestamp. Types can encode themselves with
+// MarshalMsgpack and UnmarshalMsgpack, or EncodeMsgpack and DecodeMsgpack, or
+// the interfaces of package encoding.
+//
+// Decoded into an any, numbers have the type of the data (int8, uint16, float64
+// and so on), maps are map[string]any and need keys of text, and binary data is
+// []byte. An integer that doesn't fit its field loses its upper bits, as the library does it.
+//
+// A struct that embeds a pointer to a struct costs one goroutine for each such
+// pointer type for the life of the process once it is decoded into: the library
+// keeps values ready there. Embed the struct itself, or name the field, to avoid it.
+//
+// Data is walked through once before it is decoded, see [New].
+package msgpack
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/go-flyrpc/flyrpc/serializer"
+	"github.com/go-flyrpc/flyrpc/serializer/internal/errtext"
+	"github.com/go-flyrpc/flyrpc/serializer/internal/plan"
+)
+
+const name = "msgpack"
+
+// maxKept is the largest buffer that is kept for another call.
+const maxKept = 64 << 10
+
+// presizeFrom is the size in bytes from which an outermost slice is made in one piece.
+const presizeFrom = 4 << 10
+
+// Serializer is MessagePack with the default limits. Its name is "msgpack".
+var Serializer = New(serializer.Limits{})
+
+// New returns a MessagePack serializer with limits of its own; the zero Limits
+// are the defaults.
+//
+// Decode walks through the data before decoding it and refuses what is nested
+// deeper than Limits.Depth, declares more elements than bytes follow, has lengths
+// beyond the end, byte 0xc1, or bytes after the value, and what would take more
+// memory than Limits.Memory beyond the length of the data. That counts the
+// elements of arrays at their size in Go (twice in a slice that is not the outermost: the
+// library makes a second one on the way), the tables of maps, boxes of values in
+// interfaces, and once more the longest text above 64 KiB. A type that
+// decodes itself is counted like an any, plus twice the length of the data; what it allocates beyond that is its own affair.
+//
+// The payload of an extension is opaque to the walk: a decoder registered with the library for
+// one must read it whole, or decoding fails.
+func New(limits serializer.Limits) serializer.Serializer {
+	c := &codec{limits: limits.WithDefaults()}
+	c.plans = plan.NewCache(plan.Model{Slice: 2, Any: 16, MapGrowth: 3, MapValues: true, Classify: classify})
+	c.encoders.New = func() any { return newEncoder() }
+	c.decoders.New = func() any { return newDecoder(c.limits.Depth) }
+	return c
+}
+
+type codec struct {
+	limits   serializer.Limits
+	plans    *plan.Cache
+	encoders sync.Pool // of *encoder
+	decoders sync.Pool // of *decoder
+}
+
+type encoder struct {
+	lib *msgpack.Encoder
+	out appender
+}
+
+func newEncoder() *encoder { return &encoder{lib: msgpack.NewEncoder(nil)} }
+
+type decoder struct {
+	lib   *msgpack.Decoder
+	in    reader
+	stack []int64
+}
+
+func newDecoder(depth int) *decoder {
+	return &decoder{lib: msgpack.NewDecoder(nil), stack: make([]int64, depth)}
+}
+
+func (c *codec) Name() string { return name }
+
+// Encode appends v to dst. A nil v, and a nil pointer, is MessagePack's nil.
+func (c *codec) Encode(dst []byte, v any) (out []byte, err error) {
+	e := c.encoders.Get().(*encoder)
+	defer func() {
+		if r := recover(); r != nil {
+			out, err = dst, fmt.Errorf("msgpack: encoding %T panicked: %v", v, r)
+		}
+	}()
+	// Every time, because a type's own EncodeMsgpack can change all of it.
+	e.out.buf = dst
+	e.lib.Reset(&e.out)
+	e.lib.UseCompactInts(true)
+	e.lib.SetCustomStructTag("json")
+	err = e.lib.Encode(v)
+	out, e.out.buf = e.out.buf, nil
+	c.encoders.Put(e)
+	if err != nil {
+		return dst, fmt.Errorf("msgpack: cannot encode %T: %w", v, err)
+	}
+	return out, nil
+}
+
+func (c *codec) Decode(data []byte, v any) error {
+	if err := serializer.CheckTarget(name, v); err != nil {
+		return err
+	}
+	if len(data) == 0 {
+		return fmt.Errorf("msgpack: %w", serializer.ErrEmpty)
+	}
+	target := reflect.ValueOf(v).Elem()
+	d := c.decoders.Get().(*decoder)
+	w := walk{
+		plan: c.plans.For(decodedType(target)), stack: d.stack,
+		depth: c.limits.Depth, budget: c.limits.Budget(len(data)),
+	}
+	if w.plan.Opaque {
+		w.cost = 2 * uint64(len(data))
+	}
+	presized := w.plan.Elem > 0 && target.Kind() == reflect.Slice && target.Cap() == 0
+	if presized {
+		w.credit = w.plan.Elem
+	}
+	if err := w.run(data); err != nil {
+		c.decoders.Put(d)
+		return err
+	}
+	if presized {
+		presize(target, data)
+	}
+	if err := d.decode(data, v, target, w.ext); err != nil {
+		return err // and d is dropped: the library may have stopped halfway
+	}
+	if w.longest <= maxKept && !w.plan.Opaque {
+		c.decoders.Put(d)
+	}
+	return nil
+}
+
+// decodedType is the type that decides what decoding costs: an interface that
+// holds a pointer is decoded into what it points to.
+func decodedType(target reflect.Value) reflect.Type {
+	if target.Kind() == reflect.Interface && target.Elem().Kind() == reflect.Pointer {
+		return target.Elem().Type().Elem()
+	}
+	return target.Type()
+}
+
+// decode lets the library decode data that has been walked through.
+func (d *decoder) decode(data []byte, v any, target reflect.Value, guard bool) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("msgpack: decoding into %T panicked: %v", v, r)
+		}
+	}()
+	if target.Kind() == reflect.Interface && target.Elem().Kind() != reflect.Pointer {
+		target.SetZero() // or the library would try to decode into what is in there
+	}
+	d.in.reset(data, guard)
+	d.lib.Reset(&d.in)
+	d.lib.SetCustomStructTag("json")
+	d.lib.DisableAllocLimit(true) // lengths have been checked
+	err = d.lib.Decode(v)
+	d.in.reset(nil, false)
+	if err != nil {
+		return fmt.Errorf("msgpack: cannot decode into %T: %w", v, errtext.Brief(err))
+	}
+	return nil
+}
+
+// presize makes the outermost slice in one piece, where the library would make two.
+func presize(target reflect.Value, data []byte) {
+	c := typedCodes[data[0]]
+	if c.op != opArray {
+		return
+	}
+	n, _, _ := length(data, 1, int(c.size))
+	if n*uint64(target.Type().Elem().Size()) >= presizeFrom {
+		target.Set(reflect.MakeSlice(target.Type(), int(n), int(n)))
+	}
+}
+
+// classify tells the types apart that reflection alone would misjudge.
+func classify(t reflect.Type) plan.Kind {
+	if t == reflect.TypeFor[time.Time]() {
+		return plan.Leaf
+	}
+	if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && !decodesItself(t) {
+		return plan.Leaf
+	}
+	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
+		return plan.Plain
+	}
+	if decodesItself(t) {
+		return plan.Opaque
+	}
+	p := reflect.PointerTo(t)
+	if p.Implements(reflect.TypeFor[encoding.BinaryUnmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return plan.Leaf
+	}
+	return plan.Plain
+}
+
+func decodesItself(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return p.Implements(reflect.TypeFor[msgpack.CustomDecoder]()) || p.Implements(reflect.TypeFor[msgpack.Unmarshaler]())
+}

@@ -1,0 +1,352 @@
+package flyrpc
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc/internal/pool"
+	"github.com/go-flyrpc/flyrpc/transport"
+)
+
+// ErrServerClosed is what Listen and Serve return after Shutdown or Close.
+var ErrServerClosed = errors.New("flyrpc: server closed")
+
+// silentFor is how long a connection may be silent before OnConnect runs for it: a
+// version 1 client may wait to be pushed to.
+const silentFor = 250 * time.Millisecond
+
+// Server serves the handlers of its Router to the connections it accepts, and calls
+// the other ends' handlers. All methods may be called concurrently.
+type Server struct {
+	*Router
+	opts       ServerOpts
+	ep         *endpoint
+	transports *transport.Table
+
+	mu           sync.Mutex
+	listeners    map[net.Listener]struct{}
+	conns        map[*Conn]struct{} // accepted
+	open         map[*Conn]struct{} // with a handshake behind them
+	onConnect    func(*Context) error
+	onDisconnect func(*Context, error)
+	stopping     bool
+	ended        chan struct{} // capacity 1: a connection has ended
+}
+
+// NewServer returns a Server that doesn't listen yet. A nil opts means the defaults.
+// It panics if opts.Info can't be encoded as JSON or two of opts.Transports have the same scheme.
+func NewServer(opts *ServerOpts) *Server {
+	var o ServerOpts
+	if opts != nil {
+		o = *opts
+	}
+	table, err := transport.NewTable(o.Transports...)
+	if err != nil {
+		panic(fmt.Sprintf("flyrpc: NewServer: ServerOpts.Transports: %v", err))
+	}
+	info, err := marshalInfo("ServerOpts.Info", o.Info)
+	if err != nil {
+		panic(err.Error())
+	}
+	s := &Server{
+		Router: NewRouter(), opts: o, transports: table,
+		listeners: map[net.Listener]struct{}{},
+		conns:     map[*Conn]struct{}{},
+		open:      map[*Conn]struct{}{},
+		ended:     make(chan struct{}, 1),
+	}
+	s.ep = &endpoint{
+		router: s.Router, limits: o.limits(), errors: newErrorTable(o.Errors), log: loggerOr(o.Logger),
+		sers: serverSerializers(o.Serializers), v1ser: v1Serializer(o.V1Serializer), info: info,
+	}
+	return s
+}
+
+// loggerOr returns log, or the default logger if it is nil.
+func loggerOr(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.Default()
+	}
+	return log
+}
+
+// OnConnect sets what runs for each new connection, before any of its requests is handled:
+// after hello, at the first packet of a version 1 client, or after 250 ms of silence unless
+// ServerOpts.Auth is set. An error refuses the connection: it is what the client's calls
+// fail with. The Context ends with the connection's handshake; Context.Conn may be kept. Set it before serving.
+func (s *Server) OnConnect(f func(*Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onConnect = f
+}
+
+// OnDisconnect sets what runs once for each connection for which OnConnect has run without an
+// error, after it has ended. The error is nil if either side closed it in order. Set it before serving.
+func (s *Server) OnDisconnect(f func(*Context, error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onDisconnect = f
+}
+
+// Listen listens on addr and serves what it accepts until the server is closed. The
+// address is a URL, such as tcp://localhost:7000, or a bare host:port, which means TCP. It always
+// returns an error: ErrServerClosed after Shutdown or Close.
+func (s *Server) Listen(addr string) error {
+	l, err := s.transports.Listen(context.Background(), addr)
+	if err != nil {
+		return err
+	}
+	return s.Serve(l)
+}
+
+// Serve serves the connections that l accepts and closes l in the end. It always
+// returns an error: ErrServerClosed after Shutdown or Close, else what Accept failed with.
+func (s *Server) Serve(l net.Listener) error {
+	if !s.track(l) {
+		l.Close()
+		return ErrServerClosed
+	}
+	defer s.untrack(l)
+	var pause time.Duration
+	for {
+		nc, err := l.Accept()
+		if err == nil {
+			pause = 0
+			go s.ServeConn(nc)
+			continue
+		}
+		if s.isStopping() {
+			return ErrServerClosed
+		}
+		if !passing(err) {
+			return fmt.Errorf("flyrpc: accept on %s: %w", addrString(l.Addr()), err)
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		s.ep.log.Warn("flyrpc: accept failed, trying again", "addr", addrString(l.Addr()), "error", err, "pause", pause)
+		time.Sleep(pause)
+	}
+}
+
+// passing reports whether Accept may succeed when tried again.
+func passing(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary() && !errors.Is(err, net.ErrClosed)
+}
+
+// track adds a listener, unless the server is stopping.
+func (s *Server) track(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) untrack(l net.Listener) {
+	s.mu.Lock()
+	delete(s.listeners, l)
+	s.mu.Unlock()
+	l.Close()
+}
+
+func (s *Server) isStopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
+}
+
+// ServeConn serves one connection, which belongs to the server from then on, and
+// returns when it has ended.
+func (s *Server) ServeConn(nc net.Conn) {
+	c := newConn(s.ep, nc)
+	c.srv, c.fresh = s, true
+	c.proto.in.max = maxHello
+	s.mu.Lock()
+	c.in.gated = s.onConnect != nil
+	refuse := s.stopping
+	if !refuse {
+		s.conns[c] = struct{}{}
+	}
+	s.mu.Unlock()
+	if refuse {
+		c.close(ErrServerClosed)
+		return
+	}
+	defer s.ending(c)
+	c.close(c.serveAccepted())
+}
+
+// serveAccepted reads the connection from its first packet to its end.
+func (c *Conn) serveAccepted() error {
+	defer close(c.ended)
+	defer c.proto.in.release()
+	defer c.close(errReaderEnded) // an inline handler may end the goroutine
+	if c.srv.opts.Auth != nil {
+		c.hurried = true
+		if err := c.proto.conn.SetReadDeadline(time.Now().Add(c.ep.limits.helloTimeout)); err != nil {
+			return err
+		}
+	} else if c.in.gated {
+		silent := time.AfterFunc(silentFor, func() { c.srv.connected(c) })
+		defer silent.Stop()
+	}
+	err := c.serve()
+	c.logClosed(err)
+	c.close(err)
+	return err
+}
+
+// errReaderEnded is why a connection ends whose reader ends before it.
+var errReaderEnded = errors.New("flyrpc: an inline handler ended the connection's goroutine")
+
+// connected takes a connection whose handshake is done into the open ones and has
+// OnConnect run for it, once.
+func (s *Server) connected(c *Conn) {
+	c.opened.Do(func() {
+		s.mu.Lock()
+		onConnect, stopping := s.onConnect, s.stopping
+		if onConnect == nil {
+			s.open[c] = struct{}{}
+		}
+		s.mu.Unlock()
+		if stopping {
+			c.sayBye(Errorf(Unavailable, "the server is shutting down"))
+		}
+		if onConnect != nil {
+			s.ep.workers.Go(connectTask{s, c, onConnect})
+		}
+	})
+}
+
+// connectTask runs OnConnect for a connection.
+type connectTask struct {
+	s *Server
+	c *Conn
+	f func(*Context) error
+}
+
+// Run runs OnConnect and then lets the connection's packets through, or refuses it.
+func (t connectTask) Run(*pool.Worker) {
+	c := t.c
+	in := c.bareIncoming()
+	handler := func(ctx *Context) (any, error) { return nil, t.f(ctx) }
+	in.route = &route{path: "OnConnect", handler: handler}
+	_, err := in.invoke()
+	in.cancel(context.Canceled, nil)
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	t.s.mu.Lock()
+	if _, alive := t.s.conns[c]; alive {
+		t.s.open[c] = struct{}{}
+	}
+	t.s.mu.Unlock()
+	for in := c.in.ungate(); in != nil; in = c.in.ungate() {
+		c.run(in, false)
+	}
+}
+
+// bareIncoming returns what a handler's Context needs where there is no packet.
+func (c *Conn) bareIncoming() *incoming {
+	in := &incoming{conn: c, at: time.Now()}
+	in.context.in = in
+	in.body = body{ser: c.ep.v1ser}
+	return in
+}
+
+// refuse closes a connection that OnConnect has refused with err, which its client gets to
+// know.
+func (c *Conn) refuse(err error) {
+	c.draining.Store(true)
+	c.sayBye(err)
+	for _, in := range c.in.takeHeld() {
+		if in.flag&FlagWait != 0 && in.claimReply() {
+			in.respondError(err, true)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.ep.limits.writeTimeout)
+	defer cancel()
+	c.linger(ctx, fmt.Errorf("flyrpc: OnConnect refused the connection: %w", err))
+}
+
+// ending takes a connection that has ended off the books and has OnDisconnect run for it.
+func (s *Server) ending(c *Conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	_, was := s.open[c]
+	delete(s.open, c)
+	f := s.onDisconnect
+	s.mu.Unlock()
+	if was && f != nil {
+		reason := c.Err()
+		if orderly(reason) || errors.Is(reason, ErrServerClosed) {
+			reason = nil
+		}
+		in := c.bareIncoming()
+		in.cancel(context.Canceled, c.reason)
+		in.route = &route{path: "OnDisconnect", handler: func(ctx *Context) (any, error) { f(ctx, reason); return nil, nil }}
+		_, _ = in.invoke()
+	}
+	select {
+	case s.ended <- struct{}{}:
+	default:
+	}
+}
+
+// Conns returns the connections that are open, ordered by ID.
+func (s *Server) Conns() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conns := make([]*Conn, 0, len(s.open))
+	for c := range s.open {
+		conns = append(conns, c)
+	}
+	slices.SortFunc(conns, func(a, b *Conn) int { return cmp.Compare(a.id, b.id) })
+	return conns
+}
+
+// all returns the accepted connections.
+func (s *Server) all() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conns := make([]*Conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// stop makes the server accept nothing more and reports whether it was the first to.
+func (s *Server) stop() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return false
+	}
+	s.stopping = true
+	for l := range s.listeners {
+		l.Close()
+	}
+	return true
+}
+
+// Close closes the listeners and all connections at once. Calls in both directions end with
+// UNAVAILABLE. It doesn't wait for handlers. It returns nil.
+func (s *Server) Close() error {
+	s.stop()
+	for _, c := range s.all() {
+		c.close(ErrServerClosed)
+	}
+	s.ep.workers.Close()
+	return nil
+}

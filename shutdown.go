@@ -1,0 +1,82 @@
+package flyrpc
+
+import (
+	"context"
+	"sync"
+)
+
+// Shutdown closes the listeners, tells every client to open no new calls, lets the
+// open calls end, in both directions, and closes the connections. New calls are answered
+// UNAVAILABLE, not processed. When ctx ends, the handlers that still run are cancelled, their
+// calls answered with UNAVAILABLE, and ctx's error is returned. It doesn't wait for handlers
+// that go on regardless.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop()
+	var wg sync.WaitGroup
+	for _, c := range s.all() {
+		wg.Go(func() { c.shutdown(ctx) })
+	}
+	wg.Wait()
+	s.awaitEnds(ctx)
+	s.ep.workers.Close()
+	return ctx.Err()
+}
+
+// awaitEnds waits until all connections have ended, OnDisconnect included.
+func (s *Server) awaitEnds(ctx context.Context) {
+	for {
+		s.mu.Lock()
+		n := len(s.conns)
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-s.ended:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// shutdown ends a connection in order, or at ctx's end.
+func (c *Conn) shutdown(ctx context.Context) {
+	c.draining.Store(true)
+	if c.mode.Load() == nil { // it has said nothing yet
+		c.close(ErrServerClosed)
+		return
+	}
+	why := localErr(Unavailable, NotSent, ErrServerClosed, "the server is shutting down")
+	c.sayBye(why)
+	for c.busy() && ctx.Err() == nil {
+		select {
+		case <-c.drained:
+		case <-c.done:
+			return
+		case <-ctx.Done():
+		}
+	}
+	if ctx.Err() == nil {
+		c.calls.stop(why)
+		c.linger(ctx, ErrServerClosed)
+		return
+	}
+	c.cutShort(why)
+}
+
+// busy reports whether calls are open in either direction, or messages are being handled.
+func (c *Conn) busy() bool { return c.in.count() > 0 || c.calls.count() > 0 }
+
+// cutShort answers the requests whose handlers still run with UNAVAILABLE, cancels them
+// and closes the connection.
+func (c *Conn) cutShort(why *Error) {
+	for _, in := range c.in.requests() {
+		in.cancel(context.Canceled, why)
+		if in.claimReply() {
+			in.respondError(why, false)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lingerFor)
+	defer cancel()
+	c.linger(ctx, ErrServerClosed)
+}

@@ -1,0 +1,236 @@
+package flyrpc
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc/internal/pool"
+	"github.com/go-flyrpc/flyrpc/transport"
+)
+
+const (
+	// largeBody is the size in bytes from which a payload is not gathered with
+	// others but written, and read, by itself.
+	largeBody = 16 << 10
+	// maxOwn is the most answers of the reader itself that wait to be written.
+	maxOwn = 64
+	// flushRounds is how often a goroutine that only wanted to send its packet looks for
+	// more to write before it leaves the rest to a worker.
+	flushRounds = 16
+)
+
+// errOwnFull closes a connection whose peer makes the reader answer and doesn't
+// read the answers.
+var errOwnFull = fmt.Errorf("flyrpc: the peer doesn't read: %d answers of the connection itself wait", maxOwn)
+
+// writer is the write side of a connection. Whoever has a packet appends it under a
+// short lock; whoever finds nobody writing writes all that is there by then. So packets
+// that are ready together go in one system call and one that stands alone
+// doesn't wait.
+//
+// Where the transport can be written to without blocking, the goroutine that
+// appended does it; what would block, and everything on other transports, is left
+// to a worker. So no caller, handler or reader is ever stuck in a write.
+type writer struct {
+	conn    net.Conn
+	try     transport.TryWriter // nil if the transport always may block
+	workers *pool.Pool
+	bufs    *buffers
+	timeout time.Duration // for a write that makes no progress
+	max     int           // bytes queued before a packet has to wait
+	fail    func(error)   // called once, without the lock, when a write fails
+
+	mu       sync.Mutex
+	own      []byte // the reader's answers; they go first
+	ownN     int
+	queue    []segment
+	spare    []segment // the last queue's memory
+	queued   int       // bytes in queue
+	large    bool      // queue has a segment that is not pooled
+	single   bool      // each packet is written by itself (version 1)
+	flushing bool
+	space    chan struct{} // closed when the queue was taken; nil if nobody waits
+	idle     chan struct{} // closed when all is written; nil if nobody waits
+	err      error
+	appended uint64 // bytes of packets queued so far
+	writes   uint64 // write calls so far
+	written  uint64 // bytes of packets handed to the transport so far
+
+	batch []segment // being written, by whoever flushes
+	vec   net.Buffers
+}
+
+// put queues f and sees to it that it is written. It waits while too much is queued,
+// until ctx ends. busy tells that
+// other packets are likely to follow at once, which is worth a yield before writing. The
+// position it returns tells, with sent, whether any byte has been written.
+func (w *writer) put(ctx context.Context, f *frame, busy bool) (pos uint64, err error) {
+	w.mu.Lock()
+	if w.queued > 0 && w.queued+len(f.body) > w.max {
+		err = w.waitSpace(ctx, len(f.body))
+	}
+	if w.err != nil {
+		err = w.err
+	}
+	if f.answers != nil {
+		busy = f.answers.conn.in.remove(f.answers)
+	}
+	if err != nil {
+		w.mu.Unlock()
+		return 0, err
+	}
+	pos = w.appended
+	w.append(f)
+	w.startFlush(busy)
+	return pos, nil
+}
+
+// putNow queues a small f, of which there can't be many, whatever is queued already.
+func (w *writer) putNow(f *frame) error {
+	w.mu.Lock()
+	if w.err != nil {
+		defer w.mu.Unlock()
+		return w.err
+	}
+	w.append(f)
+	w.startFlush(false)
+	return nil
+}
+
+// tryPut is put for those who would rather leave the packet out than wait. It
+// reports whether the packet was queued.
+func (w *writer) tryPut(f *frame) bool {
+	w.mu.Lock()
+	if w.err != nil || w.queued > 0 && w.queued+len(f.body) > w.max {
+		w.mu.Unlock()
+		return false
+	}
+	w.append(f)
+	w.startFlush(false)
+	return true
+}
+
+// putLater queues a response without writing it: the reader calls kick when it has handled
+// what it has read.
+func (w *writer) putLater(f *frame) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f.answers.conn.in.remove(f.answers)
+	if w.err == nil {
+		w.append(f)
+	}
+}
+
+// putOwn queues an answer of the reader itself ahead of all packets. It is for the
+// reader alone, never waits, and fails when the peer doesn't read.
+func (w *writer) putOwn(f *frame) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return nil
+	}
+	if w.ownN == maxOwn {
+		return errOwnFull
+	}
+	w.ownN++
+	w.own = appendHeader(w.own, f.flag, f.seq, f.code, f.meta, len(f.body))
+	w.own = append(w.own, f.body...)
+	return nil
+}
+
+// full reports whether so much is queued that packets have to wait.
+func (w *writer) full() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.queued >= w.max
+}
+
+// kick writes what putLater and putOwn have queued.
+func (w *writer) kick() {
+	w.mu.Lock()
+	if w.err != nil || w.queued == 0 && w.ownN == 0 {
+		w.mu.Unlock()
+		return
+	}
+	w.startFlush(false)
+}
+
+// waitSpace waits until n more bytes may be queued. It is called, and returns, with
+// the lock held.
+func (w *writer) waitSpace(ctx context.Context, n int) error {
+	for w.err == nil && w.queued > 0 && w.queued+n > w.max {
+		if w.space == nil {
+			w.space = make(chan struct{})
+		}
+		space := w.space
+		w.mu.Unlock()
+		_, err := await(ctx, space, "the other end to read the %d bytes that are queued", w.max)
+		w.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sent reports whether any byte from position pos on was handed to the transport.
+func (w *writer) sent(pos uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.written > pos
+}
+
+// broken ends the write side after a failed write.
+func (w *writer) broken(err error) {
+	w.close(err)
+	w.fail(err)
+}
+
+// close refuses further packets with err and lets go of all who wait. What is queued is dropped.
+func (w *writer) close(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+	w.queue, w.spare, w.own, w.queued, w.ownN = nil, nil, nil, 0, 0
+	if w.space != nil {
+		close(w.space)
+		w.space = nil
+	}
+	if w.idle != nil {
+		close(w.idle)
+		w.idle = nil
+	}
+}
+
+// drain waits until all that is queued is written, the write side is closed, or
+// ctx ends.
+func (w *writer) drain(ctx context.Context) error {
+	w.mu.Lock()
+	if w.err != nil || !w.flushing && w.queued == 0 && w.ownN == 0 {
+		w.mu.Unlock()
+		return nil
+	}
+	if w.idle == nil {
+		w.idle = make(chan struct{})
+	}
+	idle := w.idle
+	w.startFlush(false)
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// setSingle makes each packet be written by itself.
+func (w *writer) setSingle() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.single = true
+}
