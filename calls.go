@@ -19,7 +19,7 @@ const (
 	// helloSequence is the sequence of hello. No slot has it.
 	helloSequence uint16 = 0xFFFF
 	// maxKeptBody is the largest buffer, in bytes, a slot keeps between calls.
-	maxKeptBody = 16 << 10
+	maxKeptBody = 4 << 10
 	// lostAfter is how long an answer may be awaited that nobody wants any more before
 	// its call counts as lost.
 	lostAfter = 30 * time.Second
@@ -246,6 +246,9 @@ func (t *callTable) release(s *slot) {
 	s.answer = answer{}
 	if cap(s.enc) > maxKeptBody {
 		s.enc = nil
+	}
+	if cap(s.buf) > maxKeptBody {
+		s.buf = nil
 	}
 	t.mu.Lock()
 	t.put(s)

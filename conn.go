@@ -85,6 +85,7 @@ func newConn(ep *endpoint, nc net.Conn) *Conn {
 	c.proto.in.wait = c.beforeWait
 	c.in.limit = ep.limits.maxCalls
 	c.in.room = make(chan struct{}, 1)
+	c.in.canWait = func() bool { return c.calls.count() == 0 }
 	c.calls.onLost = func() {
 		c.close(localErr(Unavailable, Unknown, nil, "a quarter of the calls wait for answers that don't come"))
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 )
 
 // zipBits are the flags of what this side doesn't say it can inflate.
@@ -146,7 +145,7 @@ func (c *Conn) reject(seq uint16, code Code, message string) error {
 // request routes a request or message and sees to it that it is handled.
 func (c *Conn) request(p *received, m *mode) error {
 	wait := p.flag&FlagWait != 0
-	if strings.HasPrefix(string(p.code), "fly.") {
+	if len(p.code) >= len(reservedPrefix) && string(p.code[:len(reservedPrefix)]) == reservedPrefix {
 		return c.reserved(p)
 	}
 	if wait && c.draining.Load() {
@@ -180,7 +179,7 @@ func (c *Conn) unknown(p *received, wait bool) error {
 // admit has in handled, now or when there is room.
 func (c *Conn) admit(in *incoming) error {
 	for {
-		switch c.in.add(in, c.calls.count() == 0) {
+		switch c.in.add(in) {
 		case admitRun:
 			c.run(in, true)
 			return nil

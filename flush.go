@@ -93,6 +93,7 @@ func (w *writer) take() (more, large bool) {
 		w.queue = w.queue[:0]
 	}
 	large, w.large = w.large, false
+	w.offered = w.appended
 	w.queued = 0
 	if w.space != nil {
 		close(w.space)

@@ -1,7 +1,6 @@
 package flyrpc
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 )
@@ -44,9 +43,6 @@ func checkTyped[Req any](h any) error {
 	}
 	if plan.Message != reflect.TypeFor[Req]() {
 		return fmt.Errorf("%s can be no message", reflect.TypeFor[Req]())
-	}
-	if plan.Reply == nil {
-		return errors.New("the first result must be a message")
 	}
 	return nil
 }

@@ -19,8 +19,9 @@ type inbox struct {
 	limit   int
 	stuck   atomic.Bool   // the reader waits for room
 	room    chan struct{} // capacity 1: there may be room
+	canWait func() bool   // whether the reader may wait: no answer is awaited
 	closed  error         // the cause with which everything was cancelled
-	ordered map[*route]*orderedQueue
+	ordered map[int]*orderedQueue // by the index of their route
 }
 
 // verdict is what becomes of a packet that asks to be handled.
@@ -34,8 +35,8 @@ const (
 	admitConflict                // its sequence is open, or it is one call too many
 )
 
-// add takes in a packet. canWait tells whether the reader may wait for room.
-func (b *inbox) add(in *incoming, canWait bool) verdict {
+// add takes in a packet.
+func (b *inbox) add(in *incoming) verdict {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed != nil {
@@ -56,6 +57,7 @@ func (b *inbox) add(in *incoming, canWait bool) verdict {
 		return admitRun
 	}
 	full := b.nLoose >= b.limit
+	canWait := (full || b.gated) && b.canWait()
 	if !b.gated && !full {
 		b.link(in)
 		return admitRun

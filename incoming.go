@@ -29,7 +29,6 @@ type incoming struct {
 	prev, next *incoming // in inbox.loose
 
 	mu       sync.Mutex
-	started  bool
 	deadline time.Time
 	done     chan struct{} // nil until somebody asks for it
 	err      error         // why the Context has ended

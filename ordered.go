@@ -18,15 +18,15 @@ func (b *inbox) enqueue(in *incoming) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if q := b.ordered[in.route]; q != nil {
+	if q := b.ordered[in.route.index]; q != nil {
 		q.packets = append(q.packets, in)
 		return
 	}
 	if b.ordered == nil {
-		b.ordered = make(map[*route]*orderedQueue)
+		b.ordered = make(map[int]*orderedQueue)
 	}
 	q := &orderedQueue{inbox: b, route: in.route, packets: []*incoming{in}}
-	b.ordered[in.route] = q
+	b.ordered[in.route.index] = q
 	in.conn.ep.workers.Go(q)
 }
 
@@ -59,7 +59,7 @@ func (q *orderedQueue) next(done *incoming) *incoming {
 		q.packets = q.packets[1:]
 	}
 	if len(q.packets) == 0 {
-		delete(b.ordered, q.route)
+		delete(b.ordered, q.route.index)
 		return nil
 	}
 	return q.packets[0]
@@ -76,5 +76,5 @@ func (b *inbox) handOver(q *orderedQueue, done *incoming) {
 func (b *inbox) queueing(rt *route) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.ordered[rt] != nil
+	return b.ordered[rt.index] != nil
 }

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// mark returns a Middleware that puts name and brackets around a text reply, and
+// marked returns a Middleware that puts name and brackets around a text reply, and
 // counts in wraps, if it isn't nil, how often it is called.
-func mark(name string, wraps *int) Middleware {
+func marked(name string, wraps *int) Middleware {
 	return func(next Handler) Handler {
 		if wraps != nil {
 			*wraps++
@@ -21,23 +21,23 @@ func mark(name string, wraps *int) Middleware {
 	}
 }
 
-func echo(s string) (string, error) { return s, nil }
+func sameText(s string) (string, error) { return s, nil }
 
 func TestMiddlewareOrder(t *testing.T) {
 	r := NewRouter()
-	r.OnMessage("/root", echo)
-	a := r.Group("/a", mark("a1", nil), mark("a2", nil))
-	a.OnMessage("/x", echo)
-	b := a.With(mark("b", nil))
-	b.OnMessage("/y", echo)
+	r.OnMessage("/root", sameText)
+	a := r.Group("/a", marked("a1", nil), marked("a2", nil))
+	a.OnMessage("/x", sameText)
+	b := a.With(marked("b", nil))
+	b.OnMessage("/y", sameText)
 	deep := b.Group("/deep")
-	r.Use(mark("r1", nil))
-	a.Use(mark("a3", nil))
-	r.Use(mark("r2", nil), mark("r3", nil))
+	r.Use(marked("r1", nil))
+	a.Use(marked("a3", nil))
+	r.Use(marked("r2", nil), marked("r3", nil))
 	r.Use()
-	deep.OnMessage("/z", echo)
-	deep.Use(mark("d", nil))
-	r.OnMessage("/late", echo)
+	deep.OnMessage("/z", sameText)
+	deep.Use(marked("d", nil))
+	r.OnMessage("/late", sameText)
 	for path, want := range map[string]string{
 		"/root":     "r1(r2(r3(-)))",
 		"/late":     "r1(r2(r3(-)))",
@@ -45,20 +45,20 @@ func TestMiddlewareOrder(t *testing.T) {
 		"/a/y":      "r1(r2(r3(a1(a2(a3(b(-)))))))",
 		"/a/deep/z": "r1(r2(r3(a1(a2(a3(b(d(-))))))))",
 	} {
-		if got := serveText(t, r, path, "-"); got != want {
+		if got := serveTextOn(t, r, path, "-"); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
 }
 
 func TestMiddlewareIsCopied(t *testing.T) {
-	list := []Middleware{mark("a", nil)}
+	list := []Middleware{marked("a", nil)}
 	r := NewRouter()
 	g := r.With(list...)
 	r.Use(list...)
 	list[0] = nil
-	g.OnMessage("/x", echo)
-	if got := serveText(t, r, "/x", "-"); got != "a(a(-))" {
+	g.OnMessage("/x", sameText)
+	if got := serveTextOn(t, r, "/x", "-"); got != "a(a(-))" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -66,8 +66,8 @@ func TestMiddlewareIsCopied(t *testing.T) {
 func TestWrapCounts(t *testing.T) {
 	var root, group int
 	r := NewRouter()
-	r.Use(mark("r", &root))
-	g := r.Group("/g", mark("g", &group))
+	r.Use(marked("r", &root))
+	g := r.Group("/g", marked("g", &group))
 	check := func(when string, wantRoot, wantGroup int) {
 		t.Helper()
 		if root != wantRoot || group != wantGroup {
@@ -75,20 +75,20 @@ func TestWrapCounts(t *testing.T) {
 		}
 		root, group = 0, 0
 	}
-	r.OnMessage("/a", echo)
+	r.OnMessage("/a", sameText)
 	check("a route", 1, 0)
-	g.OnMessage("/b", echo)
+	g.OnMessage("/b", sameText)
 	check("a route in the group", 1, 1)
 	for range 3 {
-		serveText(t, r, "/a", "-")
-		serveText(t, r, "/g/b", "-")
+		serveTextOn(t, r, "/a", "-")
+		serveTextOn(t, r, "/g/b", "-")
 	}
 	check("packets", 0, 0)
-	g.Use(mark("g2", nil))
+	g.Use(marked("g2", nil))
 	check("Use on the group", 1, 1)
-	r.Use(mark("r2", nil))
+	r.Use(marked("r2", nil))
 	check("Use on the root", 2, 1)
-	r.With(mark("w", nil)).Use(mark("w2", nil))
+	r.With(marked("w", nil)).Use(marked("w2", nil))
 	check("Use where no route is", 0, 0)
 }
 
@@ -96,17 +96,17 @@ func nilMiddleware(Handler) Handler { return nil }
 
 func TestMiddlewareThatReturnsNil(t *testing.T) {
 	r := NewRouter()
-	r.OnMessage("/x", echo)
-	r.NotFound(echo)
-	wantPanic(t, func() { r.Use(mark("a", nil), nilMiddleware) },
+	r.OnMessage("/x", sameText)
+	r.NotFound(sameText)
+	wantPanic(t, func() { r.Use(marked("a", nil), nilMiddleware) },
 		"flyrpc: Use at ", "route_test.go:", "the Middleware ", "flyrpc.nilMiddleware returns nil for ", `OnMessage("/x", func(string) (string, error)) at `)
 	g := r.With(nilMiddleware)
-	wantPanic(t, func() { g.OnMessage("/y", echo) }, `flyrpc: OnMessage("/y", `, "flyrpc.nilMiddleware returns nil for ")
-	if got := serveText(t, r, "/x", "-") + serveText(t, r, "/none", "-") + serveText(t, r, "/y", "-"); got != "---" {
+	wantPanic(t, func() { g.OnMessage("/y", sameText) }, `flyrpc: OnMessage("/y", `, "flyrpc.nilMiddleware returns nil for ")
+	if got := serveTextOn(t, r, "/x", "-") + serveTextOn(t, r, "/none", "-") + serveTextOn(t, r, "/y", "-"); got != "---" {
 		t.Errorf("something has changed: %s", got)
 	}
-	r.Use(mark("b", nil))
-	if got := serveText(t, r, "/x", "-"); got != "b(-)" {
+	r.Use(marked("b", nil))
+	if got := serveTextOn(t, r, "/x", "-"); got != "b(-)" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -116,7 +116,7 @@ func TestMiddlewareThatReturnsNil(t *testing.T) {
 func TestConcurrentRegistration(t *testing.T) {
 	const goroutines, each = 8, 50
 	r := NewRouter()
-	r.OnMessage("/always", echo)
+	r.OnMessage("/always", sameText)
 	var wraps atomic.Int64
 	count := func(next Handler) Handler { wraps.Add(1); return next }
 	var wg sync.WaitGroup
@@ -125,16 +125,16 @@ func TestConcurrentRegistration(t *testing.T) {
 			group := r.Group(fmt.Sprintf("/%d", g), count)
 			for i := range each {
 				path := fmt.Sprintf("/%d/{id}", i)
-				group.OnMessage(path, echo)
-				if got := serveText(t, r, fmt.Sprintf("/%d/%d/x", g, i), "-"); got != "-" {
+				group.OnMessage(path, sameText)
+				if got := serveTextOn(t, r, fmt.Sprintf("/%d/%d/x", g, i), "-"); got != "-" {
 					t.Errorf("%s of %d: %s", path, g, got)
 				}
-				if got := serveText(t, group, "/always", "-"); got != "-" {
+				if got := serveTextOn(t, group, "/always", "-"); got != "-" {
 					t.Errorf("/always: %s", got)
 				}
 				if i%10 == 0 {
 					group.Use(count)
-					group.NotFound(echo)
+					group.NotFound(sameText)
 					group.Routes()
 				}
 			}

@@ -21,8 +21,8 @@ func stdJSON() serializer.Serializer {
 	return serializer.Adapt("json", json.Marshal, json.Unmarshal)
 }
 
-// serve has r handle a packet as dispatch does, and returns the handler's results.
-func serve(t testing.TB, r *Router, path string, data []byte, kind bodyKind) (any, error) {
+// serveOn has r handle a packet as dispatch does, and returns the handler's results.
+func serveOn(t testing.TB, r *Router, path string, data []byte, kind bodyKind) (any, error) {
 	t.Helper()
 	rt, params, full := r.find([]byte(path))
 	if rt == nil {
@@ -36,10 +36,10 @@ func serve(t testing.TB, r *Router, path string, data []byte, kind bodyKind) (an
 	return rt.handler(ctx)
 }
 
-// serveText does what serve does with a raw text, and returns the results as a text.
-func serveText(t testing.TB, r *Router, path, text string) string {
+// serveTextOn does what serveOn does with a raw text, and returns the results as a text.
+func serveTextOn(t testing.TB, r *Router, path, text string) string {
 	t.Helper()
-	m, err := serve(t, r, path, []byte(text), textBody)
+	m, err := serveOn(t, r, path, []byte(text), textBody)
 	if err != nil {
 		return "error " + err.Error()
 	}

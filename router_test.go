@@ -72,7 +72,7 @@ func TestIndexIsStable(t *testing.T) {
 	r := NewRouter()
 	r.OnMessage("/b", func() {})
 	r.OnMessage("/a", func() {})
-	r.Use(mark("x", nil))
+	r.Use(marked("x", nil))
 	for path, want := range map[string]int{"/b": 0, "/a": 1} {
 		if rt, _, _ := r.find([]byte(path)); rt.index != want {
 			t.Errorf("index of %q is %d, want %d", path, rt.index, want)
@@ -85,18 +85,18 @@ func TestNotFound(t *testing.T) {
 	if r.notFound() != nil {
 		t.Error("a route without NotFound")
 	}
-	g := r.Group("/g", mark("g", nil))
+	g := r.Group("/g", marked("g", nil))
 	g.NotFound(func(ctx *Context, text string) (string, error) { return "first", nil })
 	g.NotFound(func(ctx *Context, text string) (string, error) { return ctx.Path() + " " + text, nil })
-	r.Use(mark("r", nil))
-	if got := serveText(t, r, "/none", "hi"); got != "r(/none hi)" {
+	r.Use(marked("r", nil))
+	if got := serveTextOn(t, r, "/none", "hi"); got != "r(/none hi)" {
 		t.Errorf("got %q", got)
 	}
 	if rt := r.notFound(); rt.path != "" || rt.opts != 0 {
 		t.Errorf("the route has path %q, options %v", rt.path, rt.opts)
 	}
-	g.Use(mark("g2", nil))
-	if got := serveText(t, g, "/none", "hi"); got != "r(/none hi)" {
+	g.Use(marked("g2", nil))
+	if got := serveTextOn(t, g, "/none", "hi"); got != "r(/none hi)" {
 		t.Errorf("got %q", got)
 	}
 	if len(r.Routes()) != 0 {
@@ -204,7 +204,7 @@ func TestRegistrationPanics(t *testing.T) {
 			func() { Handle(r, "/x", func(*Context, *chan int) (*testReply, error) { return nil, nil }) },
 			[]string{"Handle", "a channel can be no message"},
 		},
-		{func() { r.Use(mark("a", nil), nil) }, []string{"flyrpc: Use at ", "router_test.go:", "Middleware 2 is nil"}},
+		{func() { r.Use(marked("a", nil), nil) }, []string{"flyrpc: Use at ", "router_test.go:", "Middleware 2 is nil"}},
 		{func() { r.With(nil) }, []string{"flyrpc: With at ", "router_test.go:", "Middleware 1 is nil"}},
 		{func() { r.Group("/g", nil) }, []string{`flyrpc: Group("/g") at `, "router_test.go:", "Middleware 1 is nil"}},
 	}
@@ -216,22 +216,22 @@ func TestRegistrationPanics(t *testing.T) {
 	}
 }
 
-// embedded stands for what embeds a Router, as Server and Client do.
-type embedded struct{ *Router }
+// embedsRouter stands for what embeds a Router, as Server and Client do.
+type embedsRouter struct{ *Router }
 
 func TestPlacesInPanics(t *testing.T) {
 	var r interface {
 		Registrar
 		OnMessage(path string, h MessageHandler, opts ...RouteOption)
 		Group(prefix string, middleware ...Middleware) *Router
-	} = embedded{NewRouter()}
+	} = embedsRouter{NewRouter()}
 	file, line := callSite() // the lines below count from here
 	for i, f := range []func(){
 		func() { r.OnMessage("", nil) },
 		func() { r.Group("fly.").OnMessage("", func() {}) },
-		func() { embedded{NewRouter()}.OnMessage("", func() {}) },
+		func() { embedsRouter{NewRouter()}.OnMessage("", func() {}) },
 		func() { Handle(r, "", func(*Context, *int) (*int, error) { return nil, nil }) },
-		func() { embedded{NewRouter()}.Register("", nil) },
+		func() { embedsRouter{NewRouter()}.Register("", nil) },
 	} {
 		wantPanic(t, f, fmt.Sprintf(" at %s:%d: ", file, line+2+i))
 	}
@@ -265,7 +265,7 @@ func TestConflicts(t *testing.T) {
 }
 
 func TestHandle(t *testing.T) {
-	r := embedded{NewRouter()}
+	r := embedsRouter{NewRouter()}
 	Handle(r.Group("/g"), "/x", func(_ *Context, m *testMessage) (*testReply, error) {
 		switch m.ID {
 		case 0:
@@ -285,7 +285,7 @@ func TestHandle(t *testing.T) {
 		{`{"ID":2}`, testReply{"2"}, nil},
 	}
 	for _, tt := range tests {
-		m, err := serve(t, r.Router, "/g/x", []byte(tt.data), encodedBody)
+		m, err := serveOn(t, r.Router, "/g/x", []byte(tt.data), encodedBody)
 		if p, ok := m.(*testReply); ok {
 			m = *p
 		}
@@ -293,7 +293,7 @@ func TestHandle(t *testing.T) {
 			t.Errorf("%q: %#v, %v; want %#v, %v", tt.data, m, err, tt.want, tt.err)
 		}
 	}
-	if m, err := serve(t, r.Router, "/g/x", []byte("{"), encodedBody); m != nil || err == nil || !strings.Contains(err.Error(), "BAD_REQUEST") {
+	if m, err := serveOn(t, r.Router, "/g/x", []byte("{"), encodedBody); m != nil || err == nil || !strings.Contains(err.Error(), "BAD_REQUEST") {
 		t.Errorf("got %v, %v", m, err)
 	}
 	if got := r.Routes()[0].Options; got != Idempotent {

@@ -71,8 +71,9 @@ func (c *Conn) busy() bool { return c.in.count() > 0 || c.calls.count() > 0 }
 // and closes the connection.
 func (c *Conn) cutShort(why *Error) {
 	for _, in := range c.in.requests() {
+		claimed := in.claimReply() // before the handler can answer with its end
 		in.cancel(context.Canceled, why)
-		if in.claimReply() {
+		if claimed {
 			in.respondError(why, false)
 		}
 	}

@@ -57,7 +57,8 @@ type writer struct {
 	err      error
 	appended uint64 // bytes of packets queued so far
 	writes   uint64 // write calls so far
-	written  uint64 // bytes of packets handed to the transport so far
+	written  uint64 // bytes of packets that the transport has taken so far
+	offered  uint64 // bytes of packets that it may have taken
 
 	batch []segment // being written, by whoever flushes
 	vec   net.Buffers
@@ -176,15 +177,19 @@ func (w *writer) waitSpace(ctx context.Context, n int) error {
 	return nil
 }
 
-// sent reports whether any byte from position pos on was handed to the transport.
+// sent reports whether any byte from position pos on may have been handed to the
+// transport.
 func (w *writer) sent(pos uint64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.written > pos
+	return w.offered > pos
 }
 
 // broken ends the write side after a failed write.
 func (w *writer) broken(err error) {
+	w.mu.Lock()
+	w.offered = w.written
+	w.mu.Unlock()
 	w.close(err)
 	w.fail(err)
 }

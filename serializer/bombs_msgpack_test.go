@@ -58,7 +58,7 @@ var msgpackBombs = []bomb{
 	}},
 	{"growing texts", growingTexts},
 	{"a long raw message", func() []byte { return append([]byte("\x81\xa3raw"), dense("\x01", room)...) }},
-	{"an accepted raw message", func() []byte { return append([]byte("\x81\xa3raw"), dense("\xcb12345678", room)...) }},
+	{"an accepted raw message", func() []byte { return append([]byte("\x81\xa3raw"), dense("\xcb12345678", 1_900_000)...) }},
 }
 
 // dense is an array that repeats one item.

@@ -34,7 +34,9 @@ type Limits struct {
 	// elements. By default that is roughly 900,000 numbers of one byte from
 	// MessagePack in a []int64, half as many where the []int64 is a field, and
 	// 400,000 in a []any; 270,000 and 90,000 numbers from JSON; 17,000 maps of
-	// one entry in an any. Text and bytes cost about their length.
+	// one entry in an any. Text and bytes cost about their length. Inside a struct
+	// the estimate takes the largest element of any array at the same depth, so
+	// it can be too careful, never too generous.
 	Memory int
 }
 

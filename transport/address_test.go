@@ -52,7 +52,7 @@ func TestParseAddrErrors(t *testing.T) {
 		{"me:secret@localhost:7000", "takes no user or password"},
 		{"a b:7000", "characters that no host has"},
 		{" localhost:7000", "characters that no host has"},
-		{"loc%20al:7000", "characters that no host has"},
+		{"lo^cal:7000", "characters that no host has"},
 		{"a\x00b:7000", "characters that no host has"},
 		{"://localhost:7000", "missing protocol scheme"},
 		{"1tcp://localhost:7000", "first path segment"},

@@ -28,14 +28,17 @@ func (d *deadline) reset(wake *sync.Cond, t time.Time) {
 		return
 	}
 	set := d.set
-	d.timer = time.AfterFunc(wait, func() {
-		wake.L.Lock()
-		defer wake.L.Unlock()
-		if d.set == set {
-			d.expired = true
-			wake.Broadcast()
-		}
-	})
+	d.timer = time.AfterFunc(wait, func() { d.expire(wake, set) })
+}
+
+// expire is what the timer of that setting does.
+func (d *deadline) expire(wake *sync.Cond, set uint64) {
+	wake.L.Lock()
+	defer wake.L.Unlock()
+	if d.set == set {
+		d.expired = true
+		wake.Broadcast()
+	}
 }
 
 // stop keeps the deadline as it is now: one that hasn't expired never will.

@@ -249,18 +249,3 @@ func TestNoTimerLeft(t *testing.T) {
 		}
 	})
 }
-
-// A timer that fires late, after the deadline was set anew, expires nothing.
-func TestStaleDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := pipe(t, nil)
-		a.wire.mu.Lock()
-		a.readTime.reset(&a.in.readable, time.Now().Add(time.Second))
-		<-time.After(2 * time.Second) // the timer has fired and wants the lock
-		a.readTime.reset(&a.in.readable, time.Time{})
-		a.wire.mu.Unlock()
-		synctest.Wait()
-		send(t, b, "x")
-		expect(t, a, "x")
-	})
-}

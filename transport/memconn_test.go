@@ -186,6 +186,20 @@ func TestCloseDuringWrite(t *testing.T) {
 	})
 }
 
+// A timer that comes late, when the deadline has been set anew, expires nothing.
+func TestStaleDeadline(t *testing.T) {
+	a, b := pipe(t, nil)
+	must(t, a.SetReadDeadline(time.Now().Add(time.Hour)))
+	stale := a.readTime.set
+	must(t, a.SetReadDeadline(time.Now().Add(time.Hour)))
+	a.readTime.expire(&a.in.readable, stale)
+	send(t, b, "x")
+	expect(t, a, "x")
+	a.readTime.expire(&a.in.readable, a.readTime.set)
+	_, err := a.Read(make([]byte, 1))
+	wantTimeout(t, "read", err)
+}
+
 func TestCloseWriteAgain(t *testing.T) {
 	a, _ := pipe(t, nil)
 	must(t, a.CloseWrite())

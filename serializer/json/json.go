@@ -21,6 +21,7 @@ package json
 import (
 	"fmt"
 	"reflect"
+	"sync"
 
 	"github.com/go-flyrpc/flyrpc/serializer"
 	"github.com/go-flyrpc/flyrpc/serializer/internal/errtext"
@@ -45,17 +46,20 @@ var Serializer = New(serializer.Limits{})
 // grow as they are read), the tables of maps and the boxes of values in
 // interfaces. A type that decodes itself is counted like an any; what it allocates beyond that is its own affair.
 func New(limits serializer.Limits) serializer.Serializer {
-	return &codec{
+	c := &codec{
 		limits: limits.WithDefaults(),
 		plans: plan.NewCache(plan.Model{
 			Slice: 3, Any: 64, MapGrowth: 4, MapValues: true, Classify: classify, Mark: needsStandard,
 		}),
 	}
+	c.scans.New = func() any { return &scan{stack: make([]container, c.limits.Depth)} }
+	return c
 }
 
 type codec struct {
 	limits serializer.Limits
 	plans  *plan.Cache
+	scans  sync.Pool // of *scan
 }
 
 func (c *codec) Name() string { return name }
@@ -87,11 +91,9 @@ func (c *codec) Decode(data []byte, v any) (err error) {
 	if len(data) == 0 {
 		return fmt.Errorf("json: %w", serializer.ErrEmpty)
 	}
-	s := scan{
-		data: data, plan: c.plans.For(decodedType(v)),
-		depth: c.limits.Depth, budget: c.limits.Budget(len(data)),
-	}
-	if err := s.run(); err != nil {
+	p := c.plans.For(decodedType(v))
+	odd, err := c.scan(data, p)
+	if err != nil {
 		return err
 	}
 	defer func() {
@@ -99,7 +101,7 @@ func (c *codec) Decode(data []byte, v any) (err error) {
 			err = fmt.Errorf("json: decoding into %T panicked: %v", v, r)
 		}
 	}()
-	if s.plan.Marked || s.odd() {
+	if p.Marked || odd {
 		err = decodeStandard(data, v)
 	} else {
 		err = decodeFast(data, v)
@@ -108,6 +110,16 @@ func (c *codec) Decode(data []byte, v any) (err error) {
 		return fmt.Errorf("json: cannot decode into %T: %w", v, errtext.Brief(err))
 	}
 	return nil
+}
+
+// scan says whether data may be decoded, and whether encoding/json must do it.
+func (c *codec) scan(data []byte, p *plan.Plan) (odd bool, err error) {
+	s := c.scans.Get().(*scan)
+	defer c.scans.Put(s)
+	*s = scan{data: data, plan: p, depth: c.limits.Depth, budget: c.limits.Budget(len(data)), stack: s.stack}
+	err = s.run()
+	s.data = nil
+	return s.odd(), err
 }
 
 // decodedType is the type that decides what decoding into v costs: an interface

@@ -54,13 +54,12 @@ type scan struct {
 	pos       int
 	cost      uint64
 	level     int
-	small     [32]container // stack, unless nested deeper
-	stack     []container
-	escaped   int  // bytes of text with escapes
-	long      bool // there is a number of longInteger or longExponent digits
-	surrogate bool // there is an escaped surrogate
-	high      bool // there is a byte outside ASCII
-	bad       bool // that is not UTF-8
+	stack     []container // as long as depth
+	escaped   int         // bytes of text with escapes
+	long      bool        // there is a number of longInteger or longExponent digits
+	surrogate bool        // there is an escaped surrogate
+	high      bool        // there is a byte outside ASCII
+	bad       bool        // that is not UTF-8
 }
 
 // odd says whether the data has what json-iterator reads otherwise than
@@ -70,7 +69,6 @@ func (s *scan) odd() bool {
 }
 
 func (s *scan) run() error {
-	s.stack = s.small[:]
 	for {
 		opened, err := s.value()
 		if err != nil {
@@ -175,9 +173,6 @@ func (s *scan) open(object bool) (bool, error) {
 	if c, _ := s.peek(); c == closing {
 		s.pos++
 		return false, nil
-	}
-	if s.level == len(s.stack) {
-		s.stack = append(s.stack, make([]container, len(s.stack))...)
 	}
 	s.stack[s.level] = container{object: object}
 	s.level++

@@ -38,6 +38,10 @@ const name = "msgpack"
 // maxKept is the largest buffer that is kept for another call.
 const maxKept = 64 << 10
 
+// recorded is how often the data is allocated when the library records it for a
+// type that decodes itself: it grows a buffer as it goes.
+const recorded = 4
+
 // presizeFrom is the size in bytes from which an outermost slice is made in one piece.
 const presizeFrom = 4 << 10
 
@@ -54,7 +58,7 @@ var Serializer = New(serializer.Limits{})
 // elements of arrays at their size in Go (twice in a slice that is not the outermost: the
 // library makes a second one on the way), the tables of maps, boxes of values in
 // interfaces, and once more the longest text above 64 KiB. A type that
-// decodes itself is counted like an any, plus twice the length of the data; what it allocates beyond that is its own affair.
+// decodes itself is counted like an any, plus four times the length of the data; what it allocates beyond that is its own affair.
 //
 // The payload of an extension is opaque to the walk: a decoder registered with the library for
 // one must read it whole, or decoding fails.
@@ -128,7 +132,7 @@ func (c *codec) Decode(data []byte, v any) error {
 		depth: c.limits.Depth, budget: c.limits.Budget(len(data)),
 	}
 	if w.plan.Opaque {
-		w.cost = 2 * uint64(len(data))
+		w.cost = recorded * uint64(len(data))
 	}
 	presized := w.plan.Elem > 0 && target.Kind() == reflect.Slice && target.Cap() == 0
 	if presized {
@@ -197,6 +201,9 @@ func presize(target reflect.Value, data []byte) {
 func classify(t reflect.Type) plan.Kind {
 	if t == reflect.TypeFor[time.Time]() {
 		return plan.Leaf
+	}
+	if t == reflect.TypeFor[msgpack.RawMessage]() {
+		return plan.Raw
 	}
 	if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && !decodesItself(t) {
 		return plan.Leaf

@@ -244,7 +244,7 @@ func (w *walk) open(data []byte, next int, n uint64, isMap bool) error {
 	if isMap {
 		w.cost += level.Map(n)
 	} else {
-		w.cost += n * level.Item
+		w.cost += level.Array(n)
 		if w.level == 0 {
 			w.cost -= min(w.cost, n*w.credit)
 		}

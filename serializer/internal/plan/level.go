@@ -33,6 +33,9 @@ func (l *Level) raise(o Level) {
 	l.Header = max(l.Header, o.Header)
 	l.Group = max(l.Group, o.Group)
 	l.Entry = max(l.Entry, o.Entry)
+	l.Value = max(l.Value, o.Value)
+	l.Struct = max(l.Struct, o.Struct)
+	l.Fields = max(l.Fields, o.Fields)
 	l.Field = max(l.Field, o.Field)
 }
 
@@ -50,10 +53,10 @@ func (c *Cache) mapLevel(t reflect.Type) Level {
 		Header: mapHeader,
 		Group:  groupSlots*entry + roundUp*4,
 		Entry:  c.model.MapGrowth * entry,
-		Field:  apart(key) + apart(value) + c.slot(t.Key()) + c.slot(t.Elem()),
+		Value:  apart(key) + apart(value) + c.slot(t.Key()) + c.slot(t.Elem()),
 	}
 	if c.model.MapValues && t != reflect.TypeFor[map[string]any]() {
-		l.Field += key + value + 2*roundUp
+		l.Value += key + value + 2*roundUp
 	}
 	return l
 }
@@ -84,13 +87,19 @@ func (c *Cache) structLevel(p *Plan, t reflect.Type, next, seen typeSet) Level {
 			continue
 		}
 		c.reach(p, next, f.Type)
-		l.raise(Level{Field: c.slot(f.Type), Item: c.slot(f.Type)})
+		slot := c.slot(f.Type)
+		l.Fields++
+		l.Struct += slot
+		l.Field = max(l.Field, slot)
 		inner := f.Type
 		if inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 		}
 		if f.Anonymous && inner.Kind() == reflect.Struct && !seen[inner] {
-			l.raise(c.structLevel(p, inner, next, seen))
+			in := c.structLevel(p, inner, next, seen)
+			l.Fields += in.Fields
+			l.Struct += in.Struct
+			l.Field = max(l.Field, in.Field)
 		}
 	}
 	return l

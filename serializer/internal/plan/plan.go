@@ -19,6 +19,7 @@ type Kind int
 const (
 	Plain  Kind = iota // as reflection shows it
 	Leaf               // decoded from one piece of data that is no array or map, or copied as it is
+	Raw                // copied as it is, into a buffer that grows
 	Opaque             // decodes itself, so anything may be allocated: costs as much as an interface
 )
 
@@ -38,25 +39,43 @@ type Level struct {
 	Header uint64 // a map, even an empty one
 	Group  uint64 // room for its first eight entries
 	Entry  uint64 // each entry, when there are more than eight
-	Field  uint64 // each entry in any case
+	Value  uint64 // each entry in any case
+	Struct uint64 // all that the fields of a struct point to
+	Fields uint64 // how many fields it has
+	Field  uint64 // the most that one of them points to
 }
 
 // Map is the cost of a map with n entries.
 func (l *Level) Map(n uint64) uint64 {
+	cost := l.Header + n*l.Value + l.fields(n)
 	switch {
-	case n == 0:
-		return l.Header
-	case n <= groupSlots:
-		return l.Header + l.Group + n*l.Field
+	case n > groupSlots:
+		cost += max(l.Group, n*l.Entry)
+	case n > 0:
+		cost += l.Group
 	}
-	return l.Header + n*(l.Entry+l.Field)
+	return cost
+}
+
+// Array is the cost of an array with n elements.
+func (l *Level) Array(n uint64) uint64 {
+	return n*l.Item + l.fields(n)
+}
+
+// fields is what n fields of a struct point to. What comes more often than a struct
+// has fields comes again, and may be allocated again.
+func (l *Level) fields(n uint64) uint64 {
+	if n > l.Fields {
+		return l.Struct + (n-l.Fields)*l.Field
+	}
+	return min(l.Struct, n*l.Field)
 }
 
 // A Plan is the cost of decoding into one type. It doesn't change once made.
 type Plan struct {
 	Levels  []Level // by depth; the last holds for all deeper ones
 	Dynamic bool    // an interface can be reached, so values are boxed
-	Opaque  bool    // a type that decodes itself can be reached
+	Opaque  bool    // a Raw or Opaque type can be reached
 	Marked  bool    // Model.Mark said yes to a type that can be reached
 	Self    bool    // the type itself is not Plain, nor bytes copied as they are
 	Elem    uint64  // the size of an element when the type is a slice, else 0
@@ -162,6 +181,9 @@ func (c *Cache) reach(p *Plan, set typeSet, t reflect.Type) {
 		p.Marked = p.Marked || c.model.Mark != nil && c.model.Mark(t)
 		switch c.model.Classify(t) {
 		case Leaf:
+			return
+		case Raw:
+			p.Opaque = true
 			return
 		case Opaque:
 			p.Opaque, p.Dynamic = true, true
