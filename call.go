@@ -66,7 +66,7 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 		}
 	}
 	if err != nil {
-		c.calls.release(s)
+		c.calls.withdraw(s)
 		return nil, notSent(err)
 	}
 	return s, nil
@@ -138,8 +138,8 @@ func (c *Conn) finish(ctx context.Context, s *slot, call *Outgoing) error {
 		select {
 		case <-s.ready:
 		case <-done:
-			if seq := s.seq; c.calls.abandon(s) {
-				c.giveUp(seq)
+			if c.calls.abandon(s) {
+				c.giveUp(s)
 				return ctxErr(ctx, Unknown, call.Path)
 			}
 			<-s.ready
@@ -150,13 +150,14 @@ func (c *Conn) finish(ctx context.Context, s *slot, call *Outgoing) error {
 	return err
 }
 
-// giveUp tells a version 2 peer that nobody waits for a call any more.
-func (c *Conn) giveUp(seq uint16) {
+// giveUp tells a version 2 peer that nobody waits for an abandoned call any more.
+func (c *Conn) giveUp(s *slot) {
 	if c.settled().v1 {
 		c.progress()
 		return
 	}
-	_ = c.proto.out.putNow(&frame{flag: FlagStream, seq: seq, code: "c"})
+	_ = c.proto.out.putNow(&frame{flag: FlagStream, seq: s.seq, code: "c"})
+	c.calls.letGo(s)
 }
 
 // take decodes the answer in s into reply, or returns what failed.

@@ -11,9 +11,10 @@ const (
 	// slotBits is the part of a sequence that names the slot; the rest is the
 	// slot's generation.
 	slotBits = 15
-	// maxOpenCalls is the most calls open in one direction. The sequences above it belong to
-	// pings, which take no slot, and to hello.
-	maxOpenCalls = 1<<slotBits - 1 - maxPings
+	// maxOpenCalls is the most calls open in one direction. The slots above it belong to
+	// pings, which take none of the calls; the first and the last number name no slot, since
+	// sequence 0 is for messages and the last one for hello.
+	maxOpenCalls = 1<<slotBits - 2 - maxPings
 	// maxPings is the most pings in flight on a connection.
 	maxPings = 64
 	// helloSequence is the sequence of hello. No slot has it.
@@ -38,6 +39,8 @@ const (
 type slot struct {
 	seq   uint16
 	state slotState     // guarded by callTable.mu
+	held  bool          // abandoned, and the other end is still to be told
+	late  bool          // the answer came while held
 	ready chan struct{} // capacity 1: the answer is there
 	next  *slot         // in a list of free slots
 	since time.Time     // when the caller gave up
@@ -114,7 +117,7 @@ func (t *callTable) acquire(ctx context.Context) (s *slot, busy bool, err error)
 		return s, true, err
 	}
 	if s := t.leave(w); s != nil {
-		t.release(s)
+		t.withdraw(s)
 	}
 	return nil, false, err
 }
@@ -189,16 +192,13 @@ func (t *callTable) open() *slot {
 		t.free = s.next
 		s.next = nil
 	case len(t.slots) < maxOpenCalls+maxPings:
-		s = &slot{seq: uint16(len(t.slots)), ready: make(chan struct{}, 1)}
-		t.slots = append(t.slots, s)
+		t.slots = append(t.slots, &slot{seq: uint16(len(t.slots) + 1), ready: make(chan struct{}, 1)})
+		s = t.slots[len(t.slots)-1]
 	default:
 		s = t.retired[0]
 		t.retired = t.retired[1:]
 	}
 	s.seq ^= 1 << slotBits
-	if s.seq == 0 { // sequence 0 is for messages
-		s.seq = 1 << slotBits
-	}
 	s.state = slotOpen
 	t.used++
 	return s
@@ -207,8 +207,8 @@ func (t *callTable) open() *slot {
 // lookup returns the slot of a sequence that is open, or nil. It is called with the
 // lock held.
 func (t *callTable) lookup(seq uint16) *slot {
-	i := int(seq &^ (1 << slotBits))
-	if i >= len(t.slots) {
+	i := int(seq&^(1<<slotBits)) - 1
+	if i < 0 || i >= len(t.slots) {
 		return nil
 	}
 	if s := t.slots[i]; s.seq == seq {
@@ -227,8 +227,8 @@ func (t *callTable) claim(seq uint16) *slot {
 		return nil
 	}
 	if s.state == slotAbandoned {
-		t.abandoned--
-		t.put(s)
+		s.late = s.held
+		t.dropAnswer(s)
 		t.mu.Unlock()
 		t.onFree()
 		return nil
@@ -238,10 +238,34 @@ func (t *callTable) claim(seq uint16) *slot {
 	return s
 }
 
+// dropAnswer frees an abandoned slot whose answer has come, unless it is held. It is
+// called with the lock held.
+func (t *callTable) dropAnswer(s *slot) {
+	if s.held {
+		return
+	}
+	s.late = false
+	if !s.isPing {
+		t.abandoned--
+	}
+	t.put(s)
+}
+
 // deliver hands the answer in a slot that claim returned to its caller.
 func (s *slot) deliver() { s.ready <- struct{}{} }
 
-// release frees the slot of a call whose caller has its answer, or never sent it.
+// withdraw frees the slot of a call that was never sent.
+func (t *callTable) withdraw(s *slot) {
+	t.mu.Lock()
+	ended := s.state != slotOpen
+	t.mu.Unlock()
+	if ended { // the connection is closing and fills in its answer
+		<-s.ready
+	}
+	t.release(s)
+}
+
+// release frees the slot of a call whose caller has its answer.
 func (t *callTable) release(s *slot) {
 	s.answer = answer{}
 	if cap(s.enc) > maxKeptBody {
@@ -287,7 +311,8 @@ func (t *callTable) grant() {
 }
 
 // abandon gives the call in s up and reports true; if its answer is there already,
-// or on its way to the caller, it reports false and the caller takes it.
+// or on its way to the caller, it reports false and the caller takes it. The slot
+// isn't used again until its answer has come and letGo was called.
 func (t *callTable) abandon(s *slot) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -301,12 +326,31 @@ func (t *callTable) abandon(s *slot) bool {
 		return true
 	}
 	s.state = slotAbandoned
+	if s.isPing {
+		return true
+	}
+	s.held = true
 	s.since = time.Now()
 	t.abandoned++
 	if t.lost == nil && t.tooMany(t.abandoned) {
 		t.lost = time.AfterFunc(lostAfter, t.checkLost)
 	}
 	return true
+}
+
+// letGo lets an abandoned slot be used again, when its answer has come. The caller has
+// told the other end by then: a cancellation sent later could meet the slot's next call.
+func (t *callTable) letGo(s *slot) {
+	t.mu.Lock()
+	late := s.held && s.late
+	s.held = false
+	if late {
+		t.dropAnswer(s)
+	}
+	t.mu.Unlock()
+	if late {
+		t.onFree()
+	}
 }
 
 // tooMany reports whether n calls are a quarter of those agreed on.
@@ -317,7 +361,7 @@ func (t *callTable) checkLost() {
 	t.mu.Lock()
 	n, now := 0, time.Now()
 	for _, s := range t.slots {
-		if s.state == slotAbandoned && now.Sub(s.since) >= lostAfter {
+		if s.state == slotAbandoned && !s.isPing && now.Sub(s.since) >= lostAfter {
 			n++
 		}
 	}

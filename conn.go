@@ -62,6 +62,7 @@ type Conn struct {
 	modeMu   sync.Mutex
 	values   sync.Map
 	draining atomic.Bool
+	refused  atomic.Pointer[wireError] // why new requests are not served, if not for a shutdown
 	drained  chan struct{} // capacity 1: something that Shutdown waits for has ended
 	answers  []byte        // the reader's buffer for inline handlers' replies
 	closing  sync.Once

@@ -142,6 +142,14 @@ func (c *Conn) reject(seq uint16, code Code, message string) error {
 	return c.proto.out.putOwn(&f)
 }
 
+// rejectDraining answers a request that comes when no more are served.
+func (c *Conn) rejectDraining(seq uint16) error {
+	if w := c.refused.Load(); w != nil {
+		return c.reject(seq, w.code, w.message)
+	}
+	return c.reject(seq, Unavailable, "the other end is shutting down")
+}
+
 // request routes a request or message and sees to it that it is handled.
 func (c *Conn) request(p *received, m *mode) error {
 	wait := p.flag&FlagWait != 0
@@ -149,7 +157,7 @@ func (c *Conn) request(p *received, m *mode) error {
 		return c.reserved(p)
 	}
 	if wait && c.draining.Load() {
-		return c.reject(p.seq, Unavailable, "the other end is shutting down")
+		return c.rejectDraining(p.seq)
 	}
 	rt, params, path := c.ep.router.find(p.code)
 	if rt == nil {

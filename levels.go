@@ -28,7 +28,7 @@ func (c *Conn) finishRaw(ctx context.Context, s *slot, call *Outgoing, p **Packe
 	case <-s.ready:
 	case <-ctx.Done():
 		if c.calls.abandon(s) {
-			c.giveUp(seq)
+			c.giveUp(s)
 			return ctxErr(ctx, Unknown, call.Path)
 		}
 		<-s.ready

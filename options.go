@@ -77,7 +77,7 @@ type ServerOpts struct {
 	// MaxFrame is the largest payload of one packet accepted, in bytes, metadata included. Default:
 	// MaxMessage and the 8 KiB and few bytes that metadata takes at most.
 	MaxFrame int
-	// MaxCalls is the number of calls of the other end that are served at once, at most 32,703. Default 1,024. As many
+	// MaxCalls is the number of calls of the other end that are served at once, at most 32,702. Default 1,024. As many
 	// one-way messages are handled at once beside them. A version 2 peer waits; a version 1 peer isn't
 	// read until there is room.
 	MaxCalls int
@@ -129,7 +129,7 @@ type ClientOpts struct {
 	// MaxFrame is the largest payload of one packet accepted, in bytes, metadata included. Default:
 	// MaxMessage and the 8 KiB and few bytes that metadata takes at most.
 	MaxFrame int
-	// MaxCalls is the number of calls of the other end that are served at once, at most 32,703. Default 1,024. As many
+	// MaxCalls is the number of calls of the other end that are served at once, at most 32,702. Default 1,024. As many
 	// one-way messages are handled at once beside them. A version 2 peer waits; a version 1 peer isn't
 	// read until there is room.
 	MaxCalls int

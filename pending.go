@@ -2,6 +2,8 @@ package flyrpc
 
 import (
 	"context"
+
+	"github.com/go-flyrpc/flyrpc/internal/pool"
 )
 
 // Pending is a call that Go has started.
@@ -27,7 +29,7 @@ func (c *Conn) Go(ctx context.Context, path string, message, reply any) *Pending
 	p := &Pending{done: make(chan struct{})}
 	call := &Outgoing{Conn: c, Path: path, Message: message, Reply: reply}
 	if c.ep.invoke != nil {
-		go p.run(func() error { return c.ep.invoke(ctx, call) })
+		c.ep.workers.Go(pendingTask{p, func() error { return c.ep.invoke(ctx, call) }})
 		return p
 	}
 	s, err := c.start(ctx, call)
@@ -36,12 +38,18 @@ func (c *Conn) Go(ctx context.Context, path string, message, reply any) *Pending
 		close(p.done)
 		return p
 	}
-	go p.run(func() error { return c.finish(ctx, s, call) })
+	c.ep.workers.Go(pendingTask{p, func() error { return c.finish(ctx, s, call) }})
 	return p
 }
 
-// run ends p with the error of f.
-func (p *Pending) run(f func() error) {
-	defer close(p.done)
-	p.err = f()
+// pendingTask waits for the end of a call on a worker.
+type pendingTask struct {
+	p *Pending
+	f func() error
+}
+
+// Run ends the Pending with the error of f.
+func (t pendingTask) Run(*pool.Worker) {
+	defer close(t.p.done)
+	t.p.err = t.f()
 }

@@ -22,7 +22,7 @@ func (c *Conn) Ping(length int, timeout time.Duration) (time.Duration, error) {
 	begin := time.Now()
 	f := frame{flag: FlagWait, seq: s.seq, code: pingPath, body: make([]byte, length)}
 	if err = c.proto.out.putNow(&f); err != nil {
-		c.calls.release(s)
+		c.calls.withdraw(s)
 		return 0, notSent(err)
 	}
 	var expired <-chan time.Time

@@ -11,7 +11,7 @@ import (
 func (in *incoming) answer(buf []byte, result any, err error) []byte {
 	if in.flag&FlagWait == 0 {
 		if err != nil {
-			in.conn.ep.log.Debug("flyrpc: message handler failed", "conn", in.conn.id, "path", in.path, "code", string(in.conn.ep.errors.toWire(err).code))
+			in.conn.ep.log.Debug("flyrpc: message handler failed", "conn", in.conn.id, "path", in.path, "code", string(in.toWire(err).code))
 		}
 		return buf
 	}
@@ -23,15 +23,39 @@ func (in *incoming) answer(buf []byte, result any, err error) []byte {
 		return buf
 	}
 	m := in.conn.mode.Load()
-	out, kind, err := encodeBody(buf, result, m.ser, m.v1)
+	out, kind, err := in.encode(buf, result, m)
 	if err != nil {
-		in.respondError(localErr(Internal, Unknown, err, "the reply can't be encoded: %v", err), false)
+		in.respondError(err, false)
 		return buf
 	}
 	if in.send("", out, kind, true) != nil || len(out) < largeBody {
 		return out
 	}
 	return nil // the writer has it
+}
+
+// encode is encodeBody for what a handler has returned, whose own methods may panic.
+func (in *incoming) encode(buf []byte, v any, m *mode) (out []byte, kind bodyKind, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			out, kind, err = buf, encodedBody, in.panicked(r)
+		}
+	}()
+	if out, kind, err = encodeBody(buf, v, m.ser, m.v1); err != nil {
+		err = localErr(Internal, Unknown, err, "the reply can't be encoded: %v", err)
+	}
+	return out, kind, err
+}
+
+// toWire says how err travels. The error's own methods may panic.
+func (in *incoming) toWire(err error) (w wireError) {
+	defer func() {
+		if r := recover(); r != nil {
+			w = wireError{code: HandlerPanic, message: "the handler panicked"}
+			_ = in.panicked(r)
+		}
+	}()
+	return in.conn.ep.errors.toWire(err)
 }
 
 // refuse answers a request whose handler doesn't start.
@@ -48,7 +72,7 @@ func (in *incoming) refuse(err error) {
 // respondError sends an error response.
 func (in *incoming) respondError(err error, notProcessed bool) {
 	m := in.conn.mode.Load()
-	w := in.conn.ep.errors.toWire(err)
+	w := in.toWire(err)
 	f := frame{flag: FlagResponse, seq: in.seq, code: string(w.code), body: []byte(w.message), answers: in}
 	if m.v1 {
 		if w.code == Failed {
@@ -72,7 +96,7 @@ func (in *incoming) respondError(err error, notProcessed bool) {
 
 // addDetails adds error details to a response's metadata, if they fit.
 func (in *incoming) addDetails(meta []byte, m *mode, details any) []byte {
-	enc, err := m.ser.Encode(nil, details)
+	enc, _, err := in.encode(nil, details, m)
 	if err == nil && len(meta)+len(enc)+8 > maxMetaLen {
 		err = fmt.Errorf("they have %d bytes, metadata at most %d", len(enc), maxMetaLen)
 	}

@@ -267,6 +267,8 @@ func (c *Conn) bareIncoming() *incoming {
 // refuse closes a connection that OnConnect has refused with err, which its client gets to
 // know.
 func (c *Conn) refuse(err error) {
+	w := c.ep.errors.toWire(err)
+	c.refused.Store(&w)
 	c.draining.Store(true)
 	c.sayBye(err)
 	for _, in := range c.in.takeHeld() {

@@ -33,16 +33,19 @@ var Serializer = New(serializer.Limits{})
 // data is an empty message, as Protocol Buffers have it.
 func New(limits serializer.Limits) serializer.Serializer {
 	limits = limits.WithDefaults()
-	return &codec{
+	c := &codec{
 		limits:  limits,
 		options: proto.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: limits.Depth},
 	}
+	c.walks.New = func() any { return new(walk) }
+	return c
 }
 
 type codec struct {
 	limits  serializer.Limits
 	options proto.UnmarshalOptions
-	shapes  sync.Map // protoreflect.MessageDescriptor to *shape
+	shapes  sync.Map  // protoreflect.MessageDescriptor to *shape
+	walks   sync.Pool // of *walk
 }
 
 func (c *codec) Name() string { return name }
@@ -80,8 +83,7 @@ func (c *codec) Decode(data []byte, v any) (err error) {
 	if err != nil {
 		return err
 	}
-	w := walk{codec: c, budget: c.limits.Budget(len(data))}
-	if err := w.run(data, m.ProtoReflect()); err != nil {
+	if err := c.walk(data, m.ProtoReflect()); err != nil {
 		return err
 	}
 	if err := c.options.Unmarshal(data, m); err != nil {

@@ -28,13 +28,26 @@ type walk struct {
 	data  []byte
 	pos   int
 	cost  uint64
-	small [16]frame // stack, unless nested deeper
 	stack []frame
 }
 
-func (w *walk) run(data []byte, m protoreflect.Message) error {
-	w.data = data
-	w.stack = append(w.small[:0], frame{end: len(data), shape: w.codec.shapeOf(m)})
+// maxKept is the largest stack that is kept for another call.
+const maxKept = 1024
+
+// walk says whether data may be decoded into m.
+func (c *codec) walk(data []byte, m protoreflect.Message) error {
+	w := c.walks.Get().(*walk)
+	*w = walk{codec: c, budget: c.limits.Budget(len(data)), data: data, stack: w.stack[:0]}
+	err := w.run(m)
+	w.data = nil
+	if cap(w.stack) <= maxKept {
+		c.walks.Put(w)
+	}
+	return err
+}
+
+func (w *walk) run(m protoreflect.Message) error {
+	w.stack = append(w.stack, frame{end: len(w.data), shape: w.codec.shapeOf(m)})
 	for len(w.stack) > 0 {
 		f := &w.stack[len(w.stack)-1]
 		if w.pos == f.end {
