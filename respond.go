@@ -47,6 +47,16 @@ func (in *incoming) encode(buf []byte, v any, m *mode) (out []byte, kind bodyKin
 	return out, kind, err
 }
 
+// encodeDetails encodes error details, which the serializer encodes whatever they are.
+func (in *incoming) encodeDetails(m *mode, details any) (enc []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = in.panicked(r)
+		}
+	}()
+	return m.ser.Encode(nil, details)
+}
+
 // toWire says how err travels. The error's own methods may panic.
 func (in *incoming) toWire(err error) (w wireError) {
 	defer func() {
@@ -96,7 +106,7 @@ func (in *incoming) respondError(err error, notProcessed bool) {
 
 // addDetails adds error details to a response's metadata, if they fit.
 func (in *incoming) addDetails(meta []byte, m *mode, details any) []byte {
-	enc, _, err := in.encode(nil, details, m)
+	enc, err := in.encodeDetails(m, details)
 	if err == nil && len(meta)+len(enc)+8 > maxMetaLen {
 		err = fmt.Errorf("they have %d bytes, metadata at most %d", len(enc), maxMetaLen)
 	}
