@@ -13,7 +13,7 @@ import (
 
 // first takes the accepting end's first packet. It reports true if that was hello.
 func (c *Conn) first(p *received) (hello bool, err error) {
-	if p.flag&(FlagWait|FlagResponse|FlagStream) == FlagWait && string(p.code) == helloPath {
+	if isHello(p) {
 		return c.accept(p)
 	}
 	if p.flag&(FlagStream|FlagMeta|zipBits) != 0 {
@@ -30,6 +30,11 @@ func (c *Conn) first(p *received) (hello bool, err error) {
 	return false, c.begun()
 }
 
+// isHello reports whether a packet is hello, which is never compressed.
+func isHello(p *received) bool {
+	return p.flag&(FlagWait|FlagResponse|FlagStream|zipBits) == FlagWait && string(p.code) == helloPath
+}
+
 // accept answers hello. If this side has spoken before, which makes it a version 1 peer,
 // the answer says so.
 func (c *Conn) accept(p *received) (hello bool, err error) {
@@ -43,11 +48,7 @@ func (c *Conn) accept(p *received) (hello bool, err error) {
 	}
 	m, answer, err := c.agree(p)
 	if err != nil {
-		w := c.ep.errors.toWire(err)
-		c.farewell(&frame{
-			flag: FlagResponse, seq: p.seq, code: string(w.code), body: []byte(w.message),
-			meta: AppendMeta(nil, MetaNotProcessed, "", ""),
-		})
+		c.refuseHello(p, err)
 		return true, err
 	}
 	payload, err := json.Marshal(answer)
@@ -62,15 +63,30 @@ func (c *Conn) accept(p *received) (hello bool, err error) {
 	return true, c.begun()
 }
 
+// refuseHello answers hello with the error that refuses it.
+func (c *Conn) refuseHello(p *received, err error) {
+	w := c.ep.errors.toWire(err)
+	c.farewell(&frame{
+		flag: FlagResponse, seq: p.seq, code: string(w.code), body: []byte(w.message),
+		meta: AppendMeta(nil, MetaNotProcessed, "", ""),
+	})
+}
+
 // agree reads a hello and returns the connection's mode and the answer.
 func (c *Conn) agree(p *received) (*mode, *helloMessage, error) {
-	_, data, err := splitMeta(p.flag, p.payload)
+	meta, data, err := splitMeta(p.flag, p.payload)
+	if err == nil {
+		err = checkMeta(meta)
+	}
 	if err != nil {
 		return nil, nil, Errorf(BadRequest, "%w", err)
 	}
-	var h helloMessage
-	if err := json.Unmarshal(data, &h); err != nil {
+	h, err := parseHello(data)
+	if err != nil {
 		return nil, nil, Errorf(BadRequest, "hello is no JSON object: %w", err)
+	}
+	if len(h.Auth) > 0 && h.Auth[0] != '{' {
+		return nil, nil, Errorf(BadRequest, "auth in hello is no JSON object")
 	}
 	if h.Version != 2 {
 		return nil, nil, Errorf(BadRequest, "hello with version %d: 2 is known here", h.Version)
@@ -96,9 +112,7 @@ func (c *Conn) authenticate(cr *Credentials) error {
 		return Errorf(Unauthenticated, "version 1 peers have no credentials and are not let in")
 	}
 	cr.RemoteAddr, cr.TLS = c.RemoteAddr(), c.TLS()
-	ctx, cancel := context.WithTimeout(context.Background(), c.ep.limits.helloTimeout)
-	defer cancel()
-	id, err := c.srv.opts.Auth(ctx, cr)
+	id, err := c.callAuth(cr)
 	if err == nil {
 		c.identity = id
 		return nil
@@ -107,6 +121,26 @@ func (c *Conn) authenticate(cr *Credentials) error {
 		return Errorf(Unauthenticated, "%w", err)
 	}
 	return err
+}
+
+// callAuth calls ServerOpts.Auth, whose context ends with the connection. A panic becomes an error.
+func (c *Conn) callAuth(cr *Credentials) (id any, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.ep.limits.helloTimeout)
+	defer cancel()
+	go func() {
+		select {
+		case <-c.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	defer func() {
+		if r := recover(); r != nil {
+			c.logPanic("Auth", r)
+			id, err = nil, Errorf(Internal, "the credentials could not be checked")
+		}
+	}()
+	return c.srv.opts.Auth(ctx, cr)
 }
 
 // begun ends the handshake's limits on the accepting side and has OnConnect run.

@@ -96,8 +96,8 @@ func typeName(v any) string {
 }
 
 // encodeBody appends the wire form of message to dst and says what it is. nil has
-// no bytes in version 2 and is the serializer's null in version 1. The error is an
-// Error with BadRequest.
+// no bytes in version 2 and is the serializer's null in version 1. With an error dst
+// comes back as it was.
 func encodeBody(dst []byte, message any, ser serializer.Serializer, v1 bool) ([]byte, bodyKind, error) {
 	switch m := message.(type) {
 	case nil:

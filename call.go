@@ -200,6 +200,9 @@ func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, notProcessed 
 	if err != nil {
 		return b, false, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
 	}
+	if most := c.ep.limits.maxMessage; len(data) > most {
+		return b, false, details, localErr(TooLong, Answered, nil, "the answer has %d bytes, at most %d are accepted", len(data), most)
+	}
 	b = body{data: data, ser: m.ser, shared: a.shared}
 	if m.v1 {
 		b.kind = plainBody

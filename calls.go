@@ -238,19 +238,6 @@ func (t *callTable) claim(seq uint16) *slot {
 	return s
 }
 
-// dropAnswer frees an abandoned slot whose answer has come, unless it is held. It is
-// called with the lock held.
-func (t *callTable) dropAnswer(s *slot) {
-	if s.held {
-		return
-	}
-	s.late = false
-	if !s.isPing {
-		t.abandoned--
-	}
-	t.put(s)
-}
-
 // deliver hands the answer in a slot that claim returned to its caller.
 func (s *slot) deliver() { s.ready <- struct{}{} }
 
@@ -307,72 +294,6 @@ func (t *callTable) grant() {
 		t.waiting[0] = nil
 		t.waiting = t.waiting[1:]
 		w.got <- t.open()
-	}
-}
-
-// abandon gives the call in s up and reports true; if its answer is there already,
-// or on its way to the caller, it reports false and the caller takes it. The slot
-// isn't used again until its answer has come and letGo was called.
-func (t *callTable) abandon(s *slot) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s.state != slotOpen {
-		return false
-	}
-	if t.retire {
-		t.account(s)
-		t.retired = append(t.retired, s)
-		t.grant()
-		return true
-	}
-	s.state = slotAbandoned
-	if s.isPing {
-		return true
-	}
-	s.held = true
-	s.since = time.Now()
-	t.abandoned++
-	if t.lost == nil && t.tooMany(t.abandoned) {
-		t.lost = time.AfterFunc(lostAfter, t.checkLost)
-	}
-	return true
-}
-
-// letGo lets an abandoned slot be used again, when its answer has come. The caller has
-// told the other end by then: a cancellation sent later could meet the slot's next call.
-func (t *callTable) letGo(s *slot) {
-	t.mu.Lock()
-	late := s.held && s.late
-	s.held = false
-	if late {
-		t.dropAnswer(s)
-	}
-	t.mu.Unlock()
-	if late {
-		t.onFree()
-	}
-}
-
-// tooMany reports whether n calls are a quarter of those agreed on.
-func (t *callTable) tooMany(n int) bool { return n*4 >= t.limit }
-
-// checkLost finds out whether a quarter of the calls wait for answers that don't come.
-func (t *callTable) checkLost() {
-	t.mu.Lock()
-	n, now := 0, time.Now()
-	for _, s := range t.slots {
-		if s.state == slotAbandoned && !s.isPing && now.Sub(s.since) >= lostAfter {
-			n++
-		}
-	}
-	t.lost = nil
-	lost := !t.closed && t.tooMany(n)
-	if !lost && !t.closed && t.tooMany(t.abandoned) {
-		t.lost = time.AfterFunc(lostAfter/4, t.checkLost)
-	}
-	t.mu.Unlock()
-	if lost {
-		t.onLost()
 	}
 }
 

@@ -28,6 +28,7 @@ type Client struct {
 	connecting chan struct{} // capacity 1: held by who connects
 	mu         sync.Mutex
 	conn       *Conn
+	abort      context.CancelFunc // ends the connecting; nil if nobody connects
 	closed     bool
 }
 
@@ -101,18 +102,34 @@ func (c *Client) connect(ctx context.Context, again bool) (*Conn, error) {
 	if conn, err := c.usable(again); conn != nil || err != nil {
 		return conn, err
 	}
-	conn, err := c.establish(ctx)
-	if err != nil {
-		return nil, err
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if !c.abortWith(cancel) {
+		return nil, errClientClosed()
 	}
+	conn, err := c.establish(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	c.abort = nil
+	switch {
+	case c.closed && conn != nil:
 		conn.close(net.ErrClosed)
+		fallthrough
+	case c.closed:
 		return nil, errClientClosed()
+	case err != nil:
+		return nil, err
 	}
 	c.conn = conn
 	return conn, nil
+}
+
+// abortWith has Close call cancel, unless the client is closed already.
+func (c *Client) abortWith(cancel context.CancelFunc) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.abort = cancel
+	return !c.closed
 }
 
 // usable returns the connection if it can be used. Both results are nil if there is none.
@@ -168,6 +185,12 @@ func (c *Client) credentials(ctx context.Context) (json.RawMessage, error) {
 	if err != nil {
 		return nil, localErr(BadRequest, NotSent, err, "%v", err)
 	}
+	if string(b) == "null" {
+		return nil, nil
+	}
+	if len(b) > 0 && b[0] != '{' {
+		return nil, localErr(BadRequest, NotSent, nil, "ClientOpts.Auth: %T is no object in JSON: use a struct or a map", auth)
+	}
 	return b, nil
 }
 
@@ -219,7 +242,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 func (c *Client) shake(ctx context.Context, conn *Conn, hello bool, auth json.RawMessage) (*received, error) {
 	if !hello {
 		conn.settled()
-		return nil, nil
+		return nil, c.checkPeer(conn)
 	}
 	nc := conn.proto.conn
 	if err := nc.SetReadDeadline(time.Now().Add(c.ep.limits.helloTimeout)); err != nil {
@@ -238,10 +261,8 @@ func (c *Client) shake(ctx context.Context, conn *Conn, hello bool, auth json.Ra
 	if c.opts.RequireHello && peer.Version != 2 {
 		return nil, localErr(Unavailable, NotSent, nil, "the server speaks version 1 only, and RequireHello is set")
 	}
-	if c.opts.CheckPeer != nil {
-		if err := c.opts.CheckPeer(peer); err != nil {
-			return nil, localErr(c.ep.errors.toWire(err).code, NotSent, err, "CheckPeer: %v", err)
-		}
+	if err := c.checkPeer(conn); err != nil {
+		return nil, err
 	}
 	if !stop() { // ctx ended just now, and its deadline may come yet
 		return nil, ctxErr(ctx, NotSent, "waiting for the answer to hello")
@@ -250,6 +271,17 @@ func (c *Client) shake(ctx context.Context, conn *Conn, hello bool, auth json.Ra
 		return nil, localErr(Unavailable, NotSent, err, "%v", err)
 	}
 	return first, nil
+}
+
+// checkPeer says why ClientOpts.CheckPeer refuses the server.
+func (c *Client) checkPeer(conn *Conn) error {
+	if c.opts.CheckPeer == nil {
+		return nil
+	}
+	if err := c.opts.CheckPeer(conn.PeerInfo()); err != nil {
+		return localErr(c.ep.errors.toWire(err).code, NotSent, err, "CheckPeer: %v", err)
+	}
+	return nil
 }
 
 // serveDialed reads the connection to its end. first is a packet that was read
@@ -265,8 +297,8 @@ func (c *Conn) serveDialed(first *received) {
 	if err == nil {
 		err = c.serve()
 	}
-	c.logClosed(err)
 	c.close(err)
+	c.logClosed()
 }
 
 // Call calls a handler of the server, connecting first if the client never was; see
@@ -322,6 +354,9 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	conn, given := c.conn, c.given
 	c.closed, c.given = true, nil
+	if c.abort != nil {
+		c.abort()
+	}
 	c.mu.Unlock()
 	if conn != nil {
 		conn.close(net.ErrClosed)

@@ -56,6 +56,7 @@ type Conn struct {
 	fresh    bool // the accepting side has handled no packet yet; the reader's
 	hurried  bool // the first packet has its deadline; the reader's
 	opened   sync.Once
+	greeted  chan struct{} // closed when OnConnect has run; nil if it never started
 	onPacket atomic.Pointer[func(*Packet) bool]
 	onRaw    atomic.Pointer[func(*Packet) bool]
 
@@ -63,8 +64,8 @@ type Conn struct {
 	values   sync.Map
 	draining atomic.Bool
 	refused  atomic.Pointer[wireError] // why new requests are not served, if not for a shutdown
-	drained  chan struct{} // capacity 1: something that Shutdown waits for has ended
-	answers  []byte        // the reader's buffer for inline handlers' replies
+	drained  chan struct{}             // capacity 1: something that Shutdown waits for has ended
+	answers  []byte                    // the reader's buffer for inline handlers' replies
 	closing  sync.Once
 	done     chan struct{} // closed when the connection is closing
 	ended    chan struct{} // closed when the reader has ended

@@ -126,7 +126,8 @@ func (c *Context) Packet() *Packet {
 // an Error with BadRequest. It must not be called after the handler has returned.
 func (c *Context) Decode(v any) error { return c.in.body.decode(v) }
 
-// Meta returns the metadata the caller sent with WithMeta. The map is the caller's own.
+// Meta returns the metadata the caller sent with WithMeta. The map is the caller's own. It
+// must not be called after the handler has returned.
 func (c *Context) Meta() Metadata { return userMeta(c.in.meta) }
 
 // SetMeta adds metadata to the response, which the caller reads with WithReplyMeta. It has no effect on a
@@ -158,11 +159,27 @@ func (c *Context) Reply(code Code, payload []byte) error {
 	if !in.claimReply() {
 		return Errorf(Conflict, "the request %q was answered already", in.path)
 	}
+	in.conn.in.repliesEarly(in)
 	kind := bytesBody
 	if code != "" {
 		kind = encodedBody // an error's message is text, unmarked
 	}
+	if in.conn.mode.Load().v1 {
+		payload = v1Payload(code, payload)
+	}
 	return in.send(string(code), payload, kind, false)
+}
+
+// v1Payload returns what a version 1 peer gets for a payload that isn't there: it may
+// not deliver an empty one.
+func v1Payload(code Code, payload []byte) []byte {
+	switch {
+	case code != "" && len(payload) == 0:
+		return []byte(code)
+	case payload == nil:
+		return []byte("null")
+	}
+	return payload
 }
 
 // Call calls path at the other end and decodes the answer into reply, as Conn.Call
@@ -181,6 +198,9 @@ func (c *Context) SendMessage(path string, message any) error {
 // Ping measures the time a packet takes to the other end and back, as Conn.Ping
 // does.
 func (c *Context) Ping(length int, timeout time.Duration) (time.Duration, error) {
+	if c.Err() != nil {
+		return 0, ctxErr(c, NotSent, pingPath)
+	}
 	return c.in.conn.Ping(length, timeout)
 }
 

@@ -15,7 +15,7 @@ func (c *Conn) serve() error {
 	for {
 		p, err := c.proto.in.next()
 		if errors.Is(err, ErrLongPayload) {
-			err = c.refuseLong(&p, err)
+			err = c.long(&p, err)
 			if err == nil {
 				continue
 			}
@@ -33,8 +33,29 @@ func (c *Conn) serve() error {
 // closes the connection.
 const maxSkip = 16
 
+// long takes a packet whose payload is over the reader's limit. Before the first packet
+// that is hello's, which others don't have.
+func (c *Conn) long(p *received, cause error) (err error) {
+	if !c.fresh || isHello(p) {
+		return c.refuseLong(p, cause)
+	}
+	if _, err := c.first(p); err != nil {
+		return err
+	}
+	if p.length > c.proto.in.max {
+		return c.refuseLong(p, cause)
+	}
+	if p.payload, err = c.proto.in.large(int(p.length)); err != nil {
+		return err
+	}
+	return c.handle(p)
+}
+
 // refuseLong answers a packet that is over the limit and skips its payload.
 func (c *Conn) refuseLong(p *received, cause error) error {
+	if c.fresh && isHello(p) {
+		c.refuseHello(p, Errorf(TooLong, "hello has %d bytes, at most %d are accepted", p.length, c.proto.in.max))
+	}
 	if c.fresh || p.length > maxSkip*c.proto.in.max {
 		return cause
 	}
@@ -67,8 +88,8 @@ func (c *Conn) handle(p *received) error {
 	if m.v1 && p.flag&(FlagStream|FlagMeta|zipBits) != 0 {
 		return fmt.Errorf("flyrpc: a version 1 packet with flags %#x, which version 1 doesn't have", uint8(p.flag))
 	}
-	if c.hooked(p) {
-		return nil
+	if taken, err := c.hooked(p); taken || err != nil {
+		return err
 	}
 	switch {
 	case p.flag&zipBits != 0:
@@ -84,18 +105,24 @@ func (c *Conn) handle(p *received) error {
 }
 
 // hooked shows the packet to OnRawPacket and OnPacket and reports whether one of them
-// has taken it over.
-func (c *Conn) hooked(p *received) bool {
+// has taken it over. A panic in them closes the connection.
+func (c *Conn) hooked(p *received) (taken bool, err error) {
 	raw, cooked := c.onRaw.Load(), c.onPacket.Load()
 	if raw == nil && cooked == nil {
-		return false
+		return false, nil
 	}
 	meta, payload, err := splitMeta(p.flag, append([]byte(nil), p.payload...))
 	if err != nil {
-		return false
+		return false, nil
 	}
+	defer func() {
+		if r := recover(); r != nil {
+			c.logPanic("OnPacket", r)
+			err = errors.New("flyrpc: OnPacket or OnRawPacket panicked")
+		}
+	}()
 	pkt := &Packet{Flag: p.flag, Sequence: p.seq, Code: string(p.code), Meta: meta, Payload: payload}
-	return raw != nil && (*raw)(pkt) || cooked != nil && (*cooked)(pkt)
+	return raw != nil && (*raw)(pkt) || cooked != nil && (*cooked)(pkt), nil
 }
 
 // response hands a response to the call that waits for it.
@@ -196,6 +223,9 @@ func (c *Conn) admit(in *incoming) error {
 		case admitConflict:
 			return fmt.Errorf("flyrpc: request %d of the other end is open already, or it has more than %d calls open", in.seq, c.ep.limits.maxCalls)
 		case admitRefuse:
+			if err := c.Err(); err != nil {
+				return err
+			}
 			return c.overflow(in)
 		case admitWait:
 			c.awaitRoom()
@@ -251,10 +281,10 @@ func (c *Conn) run(in *incoming, fromReader bool) {
 // queue already, and its answer doesn't add to too many bytes that wait to be written.
 func (c *Conn) mayInline(rt *route) bool { return !c.in.queueing(rt) && !c.proto.out.full() }
 
-// logClosed says why a connection has ended, unless it ended in order.
-func (c *Conn) logClosed(reason error) {
-	level := slog.LevelWarn
-	if orderly(reason) {
+// logClosed says why a connection was closed, unless that was in order.
+func (c *Conn) logClosed() {
+	level, reason := slog.LevelWarn, c.reason
+	if orderly(reason) || errors.Is(reason, ErrServerClosed) {
 		level = slog.LevelDebug
 	}
 	c.ep.log.Log(context.Background(), level, "flyrpc: connection closed", "conn", c.id, "peer", addrString(c.RemoteAddr()), "reason", fmt.Sprint(reason))

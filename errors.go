@@ -1,6 +1,7 @@
 package flyrpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func Outcome(err error) Delivery {
 		return Answered
 	}
 	var e *Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e != nil {
 		return e.delivery
 	}
 	return Unknown
@@ -166,7 +167,7 @@ func ctxErr(ctx context.Context, d Delivery, what string) *Error {
 	}
 	cause := context.Cause(ctx)
 	if cause == nil || errors.Is(cause, err) {
-		return localErr(code, d, err, "%s: %v", what, err)
+		return localErr(code, d, cmp.Or(cause, err), "%s: %v", what, err)
 	}
 	return localErr(code, d, errors.Join(err, cause), "%s: %v (%v)", what, err, cause)
 }
@@ -180,7 +181,12 @@ type wireError struct {
 
 // toWire says how err travels: by the code it carries, by the table of the
 // program's own errors, or as Failed with its text.
-func (t errorTable) toWire(err error) wireError {
+func (t errorTable) toWire(err error) (w wireError) {
+	defer func() {
+		if recover() != nil {
+			w = wireError{code: HandlerPanic, message: "the handler's error panicked when it was asked what it is"}
+		}
+	}()
 	var e *Error
 	var c Code
 	switch {
@@ -211,6 +217,7 @@ func (w wireError) clean() wireError {
 	if w.code == "" {
 		w.code = Internal
 	}
+	w.message = strings.ToValidUTF8(w.message, "\uFFFD")
 	if w.message == "" {
 		w.message = string(w.code)
 	}

@@ -81,8 +81,7 @@ func (w *writer) take() (more, large bool) {
 	}
 	w.batch = w.batch[:0]
 	if w.ownN > 0 {
-		w.batch = append(w.batch, segment{b: w.own, own: true})
-		w.own, w.ownN = nil, 0
+		w.takeOwn()
 	}
 	if len(w.batch) == 0 {
 		w.batch, w.queue = w.queue, w.spare[:0]
@@ -100,6 +99,20 @@ func (w *writer) take() (more, large bool) {
 		w.space = nil
 	}
 	return true, large
+}
+
+// takeOwn moves the reader's answers to the front of the batch.
+func (w *writer) takeOwn() {
+	for own := w.own; len(own) > 0; {
+		n := len(own)
+		if w.single {
+			h, head, _ := parseHeader(own)
+			n = head + int(h.length)
+		}
+		w.batch = append(w.batch, segment{b: own[:n:n], own: true})
+		own = own[n:]
+	}
+	w.own, w.ownN = nil, 0
 }
 
 // tryBatch writes as much of the batch as goes without blocking and returns how many
@@ -126,13 +139,7 @@ func (w *writer) tryBatch() (left int, err error) {
 func (w *writer) writeBatch() error {
 	defer w.conn.SetWriteDeadline(time.Time{})
 	for len(w.batch) > 0 {
-		w.vec = w.vec[:0]
-		for _, s := range w.batch {
-			w.vec = append(w.vec, s.b)
-			if w.single {
-				break
-			}
-		}
+		w.gather()
 		if err := w.conn.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
 			return err
 		}
@@ -151,6 +158,24 @@ func (w *writer) writeBatch() error {
 		}
 	}
 	return nil
+}
+
+// gather puts into vec what the next write takes. A transport that isn't known to go on
+// after a write that timed out, as TLS doesn't, is given so little that it can't time out while
+// the peer reads.
+func (w *writer) gather() {
+	w.vec = w.vec[:0]
+	if w.try == nil && !w.single {
+		b := w.batch[0].b
+		w.vec = append(w.vec, b[:min(len(b), maxWrite)])
+		return
+	}
+	for _, s := range w.batch {
+		w.vec = append(w.vec, s.b)
+		if w.single {
+			return
+		}
+	}
 }
 
 // advance takes n written bytes off the batch.

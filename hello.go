@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
+	"strconv"
 
 	"github.com/go-flyrpc/flyrpc/serializer"
 )
@@ -34,19 +36,58 @@ type helloMessage struct {
 	Agent       string          `json:"agent,omitempty"`
 	Serializers []string        `json:"serializers,omitempty"`
 	Inflate     []string        `json:"inflate"`
-	Message     int             `json:"message,omitempty"`
-	Frame       int             `json:"frame,omitempty"`
-	Calls       int             `json:"calls,omitempty"`
-	Codes       int             `json:"codes"`
+	Message     helloNumber     `json:"message,omitempty"`
+	Frame       helloNumber     `json:"frame,omitempty"`
+	Calls       helloNumber     `json:"calls,omitempty"`
+	Codes       helloNumber     `json:"codes"`
 	Auth        json.RawMessage `json:"auth,omitempty"`
 	Info        json.RawMessage `json:"info,omitempty"`
+}
+
+// helloNumber is a limit in hello. It takes any JSON number and cuts what an int can't hold.
+type helloNumber int
+
+// UnmarshalJSON sets n to a number; null leaves it alone.
+func (n *helloNumber) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
+	f, err := strconv.ParseFloat(string(b), 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return fmt.Errorf("%.40s is no number", b)
+	}
+	switch i, err := strconv.Atoi(string(b)); {
+	case err == nil:
+		*n = helloNumber(i)
+	case f >= math.MaxInt:
+		*n = math.MaxInt
+	case f <= 0:
+		*n = 0 // not said
+	default:
+		*n = helloNumber(f)
+	}
+	return nil
+}
+
+// parseHello reads the payload of hello or of its answer.
+func parseHello(data []byte) (h helloMessage, err error) {
+	if err := json.Unmarshal(data, &h); err != nil {
+		return helloMessage{}, err
+	}
+	for _, raw := range []*json.RawMessage{&h.Auth, &h.Info} {
+		if string(*raw) == "null" {
+			*raw = nil
+		}
+	}
+	return h, nil
 }
 
 // ourHello returns what this side says of itself.
 func (ep *endpoint) ourHello(sers []serializer.Serializer) helloMessage {
 	h := helloMessage{
 		Version: 2, Agent: agent, Inflate: []string{},
-		Message: ep.limits.maxMessage, Frame: ep.limits.maxFrame, Calls: ep.limits.maxCalls, Info: ep.info,
+		Message: helloNumber(ep.limits.maxMessage), Frame: helloNumber(ep.limits.maxFrame),
+		Calls: helloNumber(ep.limits.maxCalls), Info: ep.info,
 	}
 	for _, s := range sers {
 		h.Serializers = append(h.Serializers, s.Name())
@@ -56,10 +97,10 @@ func (ep *endpoint) ourHello(sers []serializer.Serializer) helloMessage {
 
 // mode returns what a hello of the other end means for the connection.
 func (h *helloMessage) mode(ser serializer.Serializer) *mode {
-	m := &mode{ser: ser, maxMessage: h.Message, maxFrame: h.Frame}
+	m := &mode{ser: ser, maxMessage: int(h.Message), maxFrame: int(h.Frame)}
 	setDefault(&m.maxMessage, DefaultMaxMessage)
 	setDefault(&m.maxFrame, defaultPeerFrame)
-	calls := h.Calls
+	calls := int(h.Calls)
 	setDefault(&calls, DefaultMaxCalls)
 	m.peer = PeerInfo{
 		Version: 2, Agent: h.Agent, Serializer: ser.Name(), Info: h.Info,
@@ -139,7 +180,7 @@ func (c *Conn) greet(sers []serializer.Serializer, auth json.RawMessage) (first 
 	}
 	f := frame{flag: FlagWait, seq: helloSequence, code: helloPath, body: payload}
 	if _, err := c.proto.out.put(context.Background(), &f, false); err != nil {
-		return nil, err
+		return nil, localErr(Unavailable, NotSent, err, "hello was not sent: %v", err)
 	}
 	p, err := c.proto.in.next()
 	switch {
@@ -164,8 +205,12 @@ func (c *Conn) understand(p *received, sers []serializer.Serializer) error {
 	if len(p.code) > 0 && p.flag&FlagMeta != 0 { // version 1 has no metadata
 		return c.refusal(p)
 	}
-	var h helloMessage
-	if len(p.code) > 0 || json.Unmarshal(p.payload, &h) != nil || h.Version != 2 {
+	_, data, err := splitMeta(p.flag, p.payload)
+	if err != nil {
+		return localErr(BadRequest, NotSent, err, "the answer to hello is malformed: %v", err)
+	}
+	h, err := parseHello(data)
+	if len(p.code) > 0 || err != nil || h.Version != 2 {
 		c.settle(c.ep.v1Mode())
 		return nil
 	}

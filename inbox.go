@@ -10,17 +10,18 @@ import (
 // wait to be.
 type inbox struct {
 	mu      sync.Mutex
-	open    map[uint16]*incoming // version 2 requests by sequence
-	loose   *incoming            // messages, and all of a version 1 peer
+	open    map[uint16]*incoming   // version 2 requests by sequence
+	early   map[*incoming]struct{} // requests whose handlers have replied and not returned
+	loose   *incoming              // messages, and all of a version 1 peer
 	nLoose  int
 	held    []*incoming // wait for OnConnect, or for room
 	heldLen int         // bytes in held
 	gated   bool        // OnConnect has not returned
 	limit   int
-	stuck   atomic.Bool   // the reader waits for room
-	room    chan struct{} // capacity 1: there may be room
-	canWait func() bool   // whether the reader may wait: no answer is awaited
-	closed  error         // the cause with which everything was cancelled
+	stuck   atomic.Bool           // the reader waits for room
+	room    chan struct{}         // capacity 1: there may be room
+	canWait func() bool           // whether the reader may wait: no answer is awaited
+	closed  error                 // the cause with which everything was cancelled
 	ordered map[int]*orderedQueue // by the index of their route
 }
 
@@ -50,7 +51,7 @@ func (b *inbox) add(in *incoming) verdict {
 			b.open = make(map[uint16]*incoming)
 		}
 		b.open[in.seq] = in
-		if b.gated {
+		if b.gated || in.route.opts.ordered() && b.holds(in.route) {
 			b.hold(in)
 			return admitHeld
 		}
@@ -90,6 +91,29 @@ func (b *inbox) hold(in *incoming) {
 	b.heldLen += len(in.payload)
 }
 
+// holds reports whether packets of a route are held. It is called with the lock held.
+func (b *inbox) holds(rt *route) bool {
+	for _, in := range b.held {
+		if in.route.index == rt.index {
+			return true
+		}
+	}
+	return false
+}
+
+// join adds what runs without a packet, OnConnect, to what is being handled.
+func (b *inbox) join(in *incoming) {
+	b.mu.Lock()
+	cause := b.closed
+	if cause == nil {
+		b.link(in)
+	}
+	b.mu.Unlock()
+	if cause != nil {
+		in.cancel(context.Canceled, cause)
+	}
+}
+
 // link adds in to the list of loose packets that are being handled.
 func (b *inbox) link(in *incoming) {
 	in.loose = true
@@ -108,19 +132,42 @@ func (b *inbox) remove(in *incoming) (busy bool) {
 	defer b.mu.Unlock()
 	if in.strict && b.open[in.seq] == in {
 		delete(b.open, in.seq)
+		if in.early && !in.gone {
+			b.goesOn(in)
+		}
 	}
 	return len(b.open) > 0
 }
 
-// finish takes a packet whose handler has ended off the books and returns what can be
-// handled now.
-func (b *inbox) finish(in *incoming) *incoming {
-	if in.strict {
-		b.remove(in) // it may have been answered already
-		return nil
+// goesOn keeps a request whose handler has replied and not returned. It is called with
+// the lock held.
+func (b *inbox) goesOn(in *incoming) {
+	if b.early == nil {
+		b.early = make(map[*incoming]struct{})
 	}
+	b.early[in] = struct{}{}
+}
+
+// repliesEarly says that the handler of in replies before it returns.
+func (b *inbox) repliesEarly(in *incoming) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	in.early = true
+}
+
+// finish takes a packet whose handler has ended off the books and returns what can be
+// handled now.
+func (b *inbox) finish(in *incoming) []*incoming {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if in.strict {
+		in.gone = true
+		if b.open[in.seq] == in {
+			delete(b.open, in.seq)
+		}
+		delete(b.early, in)
+		return nil
+	}
 	if !in.loose {
 		return nil
 	}
@@ -140,22 +187,33 @@ func (b *inbox) finish(in *incoming) *incoming {
 	return next
 }
 
-// unhold returns the packet that was held longest and can be handled, or nil.
-func (b *inbox) unhold() *incoming {
-	if b.gated || len(b.held) == 0 {
-		return nil
+// unhold takes what can be handled off the held packets, in their order. It puts those of
+// ordered routes into their queues, before any later one can come, and returns the
+// others. It is called with the lock held.
+func (b *inbox) unhold() (run []*incoming) {
+	for !b.gated && len(b.held) > 0 {
+		in := b.held[0]
+		if !in.strict && b.nLoose >= b.limit {
+			break
+		}
+		b.held[0] = nil
+		b.held = b.held[1:]
+		run = b.letIn(in, run)
 	}
-	in := b.held[0]
-	if !in.strict && b.nLoose >= b.limit {
-		return nil
-	}
-	b.held[0] = nil
-	b.held = b.held[1:]
+	return run
+}
+
+// letIn has a packet that was held handled: by its queue, or else by who calls unhold.
+func (b *inbox) letIn(in *incoming, run []*incoming) []*incoming {
 	b.heldLen -= len(in.payload)
 	if !in.strict {
 		b.link(in)
 	}
-	return in
+	if in.route.opts.ordered() {
+		b.queueUp(in)
+		return run
+	}
+	return append(run, in)
 }
 
 // wake lets a reader that waits for room look again.
@@ -176,17 +234,25 @@ func (b *inbox) nudge() {
 	b.wake()
 }
 
-// ungate lets packets be handled and returns the next one that was held, until
-// there is none that can be.
-func (b *inbox) ungate() *incoming {
+// ungate lets packets be handled and returns those that were held and can be now.
+// Requests don't wait for room, so messages that do aren't in their way.
+func (b *inbox) ungate() (run []*incoming) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.gated = false
-	next := b.unhold()
-	if next == nil {
-		b.wake()
+	wait := b.held[:0]
+	for _, in := range b.held {
+		if in.strict && !in.route.opts.ordered() {
+			run = b.letIn(in, run)
+			continue
+		}
+		wait = append(wait, in)
 	}
-	return next
+	clear(b.held[len(wait):])
+	b.held = wait
+	run = append(run, b.unhold()...)
+	b.wake()
+	return run
 }
 
 // find returns the open request with a sequence, or nil.
@@ -221,6 +287,11 @@ func (b *inbox) shut(cause error) []*incoming {
 	}
 	b.closed = cause
 	all := b.all()
+	for _, in := range b.held {
+		if in.strict {
+			delete(b.open, in.seq)
+		}
+	}
 	b.held, b.heldLen = nil, 0
 	b.wake()
 	return all
@@ -228,8 +299,11 @@ func (b *inbox) shut(cause error) []*incoming {
 
 // all returns everything that is being handled. It is called with the lock held.
 func (b *inbox) all() []*incoming {
-	all := make([]*incoming, 0, len(b.open)+b.nLoose)
+	all := make([]*incoming, 0, len(b.open)+len(b.early)+b.nLoose)
 	for _, in := range b.open {
+		all = append(all, in)
+	}
+	for in := range b.early {
 		all = append(all, in)
 	}
 	for in := b.loose; in != nil; in = in.next {
@@ -255,7 +329,7 @@ func (b *inbox) requests() []*incoming {
 func (b *inbox) count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := len(b.open) + b.nLoose
+	n := len(b.open) + len(b.early) + b.nLoose
 	for _, in := range b.held {
 		if !in.strict {
 			n++

@@ -18,6 +18,8 @@ type incoming struct {
 	seq     uint16
 	strict  bool // a version 2 request: it has its sequence to itself
 	inline  bool // handled on the reader
+	early   bool // its handler replies before it returns; guarded by inbox.mu
+	gone    bool // its handler has returned; guarded by inbox.mu
 	loose   bool // counts against the limit of packets without credit
 	payload []byte
 	shared  bool // payload belongs to the worker until the handler returns

@@ -166,7 +166,8 @@ type ClientOpts struct {
 	// NoHello speaks version 1 at once, which spares HelloTimeout with a server known
 	// to ignore hello.
 	NoHello bool
-	// CheckPeer sees what the server said of itself in hello. An error refuses it.
+	// CheckPeer sees what the server said of itself in hello, or that it speaks version 1. An
+	// error refuses it.
 	CheckPeer func(PeerInfo) error
 	// Intercept wraps the calls and messages of the client, the first one outermost.
 	Intercept []Interceptor
@@ -202,7 +203,8 @@ func (c *Credentials) Decode(v any) error {
 
 // PeerInfo is what the other end said of itself in hello.
 type PeerInfo struct {
-	// Version is 2, or 1 for a peer that doesn't know hello, in which case the rest is zero.
+	// Version is 2, or 1 for a peer that doesn't know hello, which says nothing of itself: Serializer
+	// and MaxCalls are this side's then, and the rest is zero.
 	Version int
 	// Agent names the implementation.
 	Agent string

@@ -18,6 +18,12 @@ func (b *inbox) enqueue(in *incoming) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.queueUp(in)
+}
+
+// queueUp is enqueue for a packet with a payload of its own. It is called with the lock
+// held.
+func (b *inbox) queueUp(in *incoming) {
 	if q := b.ordered[in.route.index]; q != nil {
 		q.packets = append(q.packets, in)
 		return

@@ -186,9 +186,7 @@ type header struct {
 // error is ErrShortPacket or ErrLongCode.
 func parseHeader(data []byte) (h header, n int, err error) {
 	if len(data) < minPacketLen {
-		if len(data) < 3 {
-			return h, 0, ErrShortPacket
-		}
+		return h, 0, ErrShortPacket
 	}
 	rest := data[3:]
 	end := bytes.IndexByte(rest[:min(len(rest), maxCodeLen+1)], 0)

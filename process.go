@@ -33,6 +33,9 @@ func (in *incoming) begin() error {
 	if err != nil {
 		return Errorf(BadRequest, "%w", err)
 	}
+	if most := in.conn.ep.limits.maxMessage; len(data) > most {
+		return Errorf(TooLong, "the message has %d bytes, at most %d are accepted", len(data), most)
+	}
 	in.meta = meta
 	in.body = body{data: data, ser: m.ser, shared: in.shared}
 	if m.v1 {
@@ -109,17 +112,26 @@ func (in *incoming) panicked(r any) error {
 	if r == nil {
 		what = "runtime.Goexit"
 	}
-	in.conn.ep.log.Error("flyrpc: handler panicked", "conn", in.conn.id, "path", in.path,
-		"panic", fmt.Sprint(what), "stack", string(debug.Stack()))
+	name := in.path
+	if name == "" {
+		name = in.route.path // OnConnect or OnDisconnect
+	}
+	in.conn.logPanic(name, what)
 	return &Error{Code: HandlerPanic, Message: "the handler panicked"}
+}
+
+// logPanic logs a panic, which is being recovered from, with its stack.
+func (c *Conn) logPanic(path string, what any) {
+	c.ep.log.Error("flyrpc: handler panicked", "conn", c.id, "path", path,
+		"panic", fmt.Sprint(what), "stack", string(debug.Stack()))
 }
 
 // end takes the packet off the books, ends its Context and starts what waited for it.
 func (in *incoming) end() {
 	c := in.conn
-	next := c.in.finish(in)
+	ready := c.in.finish(in)
 	in.cancel(context.Canceled, nil)
-	if next != nil {
+	for _, next := range ready {
 		c.run(next, false)
 	}
 	c.progress()

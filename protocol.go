@@ -88,7 +88,7 @@ func (p *Protocol) init(workers *pool.Pool, bufs *buffers, l limits) {
 // has its flag, sequence and code, and its payload was skipped.
 func (p *Protocol) ReadPacket() (Packet, error) {
 	r, err := p.in.next()
-	pkt := Packet{Flag: r.flag &^ FlagMeta, Sequence: r.seq, Code: string(r.code)}
+	pkt := Packet{Flag: r.flag, Sequence: r.seq, Code: string(r.code)}
 	if errors.Is(err, ErrLongPayload) {
 		if skipErr := p.in.skip(r.length); skipErr != nil {
 			return Packet{}, skipErr
@@ -108,9 +108,6 @@ func (p *Protocol) ReadPacket() (Packet, error) {
 	}
 	if err != nil {
 		return pkt, err
-	}
-	if len(meta) > 0 {
-		pkt.Flag |= FlagMeta
 	}
 	pkt.Meta, pkt.Payload = meta, body
 	return pkt, nil

@@ -95,6 +95,9 @@ func (r *reader) next() (p received, err error) {
 			r.r += n
 			return received{header: h}, fmt.Errorf("%w: %d bytes, at most %d", ErrLongPayload, h.length, r.max)
 		case err == nil && h.length >= largeBody:
+			if r.wait != nil {
+				r.wait()
+			}
 			r.r += n
 			payload, err := r.large(int(h.length))
 			return received{header: h, payload: payload}, err
@@ -172,7 +175,7 @@ func (r *reader) large(n int) ([]byte, error) {
 	return payload, nil
 }
 
-// skip reads n bytes and drops them.
+// skip reads n bytes, which belong to a packet, and drops them.
 func (r *reader) skip(n uint64) error {
 	for {
 		have := min(uint64(r.w-r.r), n)
@@ -180,7 +183,9 @@ func (r *reader) skip(n uint64) error {
 		if n -= have; n == 0 {
 			return nil
 		}
-		if err := r.fill(); err != nil {
+		if err := r.fill(); err == io.EOF {
+			return io.ErrUnexpectedEOF
+		} else if err != nil {
 			return err
 		}
 	}

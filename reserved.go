@@ -34,6 +34,9 @@ func (c *Conn) pong(p *received) error {
 	if len(data) > maxPing {
 		return c.reject(p.seq, TooLong, fmt.Sprintf("a ping has at most %d bytes, this one %d", maxPing, len(data)))
 	}
+	if len(data) == 0 && c.mode.Load().v1 {
+		data = v1Payload("", nil)
+	}
 	return c.proto.out.putOwn(&frame{flag: FlagResponse, seq: p.seq, body: data})
 }
 

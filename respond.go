@@ -1,8 +1,10 @@
 package flyrpc
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -86,7 +88,7 @@ func (in *incoming) respondError(err error, notProcessed bool) {
 	f := frame{flag: FlagResponse, seq: in.seq, code: string(w.code), body: []byte(w.message), answers: in}
 	if m.v1 {
 		if w.code == Failed {
-			f.code = cleanCode(w.message)
+			f.code = cmp.Or(cleanCode(w.message), string(Failed))
 		}
 		in.put(&f)
 		return
@@ -98,8 +100,8 @@ func (in *incoming) respondError(err error, notProcessed bool) {
 	if w.details != nil {
 		f.meta = in.addDetails(f.meta, m, w.details)
 	}
-	if len(f.body) > m.maxMessage-len(f.meta) {
-		f.body = []byte(strings.ToValidUTF8(string(f.body[:min(len(f.body), maxCodeLen)]), ""))
+	if most := max(1, min(m.maxMessage, m.maxFrame-len(f.meta)-3)); len(f.body) > most {
+		f.body = []byte(strings.ToValidUTF8(string(f.body[:min(most, maxCodeLen)]), ""))
 	}
 	in.put(&f)
 }
@@ -121,7 +123,7 @@ func (in *incoming) addDetails(meta []byte, m *mode, details any) []byte {
 func (in *incoming) takeMeta() []byte {
 	in.result.mu.Lock()
 	defer in.result.mu.Unlock()
-	return in.result.meta
+	return slices.Clip(in.result.meta)
 }
 
 // send sends a response. keep hands a large payload over to the writer.

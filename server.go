@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -200,8 +201,11 @@ func (c *Conn) serveAccepted() error {
 		defer silent.Stop()
 	}
 	err := c.serve()
-	c.logClosed(err)
+	if c.fresh && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("flyrpc: the first packet was not complete within %v: %w", c.ep.limits.helloTimeout, err)
+	}
 	c.close(err)
+	c.logClosed()
 	return err
 }
 
@@ -222,6 +226,7 @@ func (s *Server) connected(c *Conn) {
 			c.sayBye(Errorf(Unavailable, "the server is shutting down"))
 		}
 		if onConnect != nil {
+			c.greeted = make(chan struct{})
 			s.ep.workers.Go(connectTask{s, c, onConnect})
 		}
 	})
@@ -236,22 +241,28 @@ type connectTask struct {
 
 // Run runs OnConnect and then lets the connection's packets through, or refuses it.
 func (t connectTask) Run(*pool.Worker) {
-	c := t.c
-	in := c.bareIncoming()
+	in := t.c.bareIncoming()
 	handler := func(ctx *Context) (any, error) { return nil, t.f(ctx) }
 	in.route = &route{path: "OnConnect", handler: handler}
-	_, err := in.invoke()
-	in.cancel(context.Canceled, nil)
+	t.c.in.join(in)
+	var err error = Errorf(HandlerPanic, "OnConnect didn't return") // it may end the goroutine
+	defer func() { t.done(in, err) }()
+	_, err = in.invoke()
+}
+
+// done lets the connection's packets through, or refuses it.
+func (t connectTask) done(in *incoming, err error) {
+	c := t.c
+	defer close(c.greeted)
+	in.end()
 	if err != nil {
 		c.refuse(err)
 		return
 	}
 	t.s.mu.Lock()
-	if _, alive := t.s.conns[c]; alive {
-		t.s.open[c] = struct{}{}
-	}
+	t.s.open[c] = struct{}{}
 	t.s.mu.Unlock()
-	for in := c.in.ungate(); in != nil; in = c.in.ungate() {
+	for _, in := range c.in.ungate() {
 		c.run(in, false)
 	}
 }
@@ -281,10 +292,15 @@ func (c *Conn) refuse(err error) {
 	c.linger(ctx, fmt.Errorf("flyrpc: OnConnect refused the connection: %w", err))
 }
 
-// ending takes a connection that has ended off the books and has OnDisconnect run for it.
+// ending takes a connection that has ended off the books and has OnDisconnect run for it,
+// when OnConnect has returned.
 func (s *Server) ending(c *Conn) {
+	defer s.forget(c)
+	c.opened.Do(func() {}) // OnConnect doesn't start any more
+	if c.greeted != nil {
+		<-c.greeted
+	}
 	s.mu.Lock()
-	delete(s.conns, c)
 	_, was := s.open[c]
 	delete(s.open, c)
 	f := s.onDisconnect
@@ -299,6 +315,18 @@ func (s *Server) ending(c *Conn) {
 		in.route = &route{path: "OnDisconnect", handler: func(ctx *Context) (any, error) { f(ctx, reason); return nil, nil }}
 		_, _ = in.invoke()
 	}
+}
+
+// forget takes a connection that has ended, and its OnDisconnect with it, off the books.
+func (s *Server) forget(c *Conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.tellEnded()
+}
+
+// tellEnded wakes one of those who wait in awaitEnds.
+func (s *Server) tellEnded() {
 	select {
 	case s.ended <- struct{}{}:
 	default:

@@ -29,6 +29,7 @@ func (s *Server) awaitEnds(ctx context.Context) {
 		n := len(s.conns)
 		s.mu.Unlock()
 		if n == 0 {
+			s.tellEnded() // another Shutdown may wait too
 			return
 		}
 		select {

@@ -17,6 +17,10 @@ const (
 	largeBody = 16 << 10
 	// maxOwn is the most answers of the reader itself that wait to be written.
 	maxOwn = 64
+	// ownWait is how long the reader waits for its answers to leave that queue.
+	ownWait = time.Second
+	// maxWrite is the most bytes of one write to a transport that may always block.
+	maxWrite = 64 << 10
 	// flushRounds is how often a goroutine that only wanted to send its packet looks for
 	// more to write before it leaves the rest to a worker.
 	flushRounds = 16
@@ -126,20 +130,43 @@ func (w *writer) putLater(f *frame) {
 }
 
 // putOwn queues an answer of the reader itself ahead of all packets. It is for the
-// reader alone, never waits, and fails when the peer doesn't read.
+// reader alone. When the queue is full it is written first; it fails when that takes longer than
+// ownWait, because the peer doesn't read.
 func (w *writer) putOwn(f *frame) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.ownN == maxOwn && !w.writeOwn() {
+		return errOwnFull
+	}
 	if w.err != nil {
 		return nil
-	}
-	if w.ownN == maxOwn {
-		return errOwnFull
 	}
 	w.ownN++
 	w.own = appendHeader(w.own, f.flag, f.seq, f.code, f.meta, len(f.body))
 	w.own = append(w.own, f.body...)
 	return nil
+}
+
+// writeOwn has the reader's answers written and reports whether they left the queue within
+// ownWait. It is called, and returns, with the lock held.
+func (w *writer) writeOwn() bool {
+	timer := time.NewTimer(ownWait)
+	defer timer.Stop()
+	for w.err == nil && w.ownN == maxOwn {
+		if w.space == nil {
+			w.space = make(chan struct{})
+		}
+		space := w.space
+		w.startFlush(false)
+		select {
+		case <-space:
+		case <-timer.C:
+			w.mu.Lock()
+			return w.ownN < maxOwn
+		}
+		w.mu.Lock()
+	}
+	return true
 }
 
 // full reports whether so much is queued that packets have to wait.

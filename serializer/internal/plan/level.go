@@ -13,7 +13,7 @@ func (c *Cache) level(p *Plan, set, next typeSet) Level {
 			l.raise(c.dynamic())
 		case reflect.Slice:
 			c.reach(p, next, t.Elem())
-			l.raise(Level{Item: c.model.Slice*uint64(t.Elem().Size()) + c.slot(t.Elem())})
+			l.raise(Level{Item: c.model.Slice*elementSize(t) + c.slot(t.Elem())})
 		case reflect.Array:
 			c.reach(p, next, t.Elem())
 			l.raise(Level{Item: c.slot(t.Elem())})
@@ -116,4 +116,13 @@ func (c *Cache) slot(t reflect.Type) uint64 {
 		total += uint64(t.Size()) + roundUp
 	}
 	return total
+}
+
+// elementSize counts elements without a size as a word: what a library does for
+// each of them is no less.
+func elementSize(t reflect.Type) uint64 {
+	if n := uint64(t.Elem().Size()); n > 0 {
+		return n
+	}
+	return 8
 }
