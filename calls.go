@@ -244,9 +244,10 @@ func (s *slot) deliver() { s.ready <- struct{}{} }
 // withdraw frees the slot of a call that was never sent.
 func (t *callTable) withdraw(s *slot) {
 	t.mu.Lock()
-	ended := s.state != slotOpen
+	answered := s.state == slotAnswered
+	s.state = slotAnswered // nobody else answers it now
 	t.mu.Unlock()
-	if ended { // the connection is closing and fills in its answer
+	if answered { // by the connection that is closing, or by a peer that guesses
 		<-s.ready
 	}
 	t.release(s)

@@ -204,9 +204,9 @@ func (t errorTable) toWire(err error) (w wireError) {
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return wireError{code: Timeout, message: err.Error()}
+		return wireError{code: Timeout, message: err.Error()}.clean()
 	case errors.Is(err, context.Canceled):
-		return wireError{code: Canceled, message: err.Error()}
+		return wireError{code: Canceled, message: err.Error()}.clean()
 	}
 	return wireError{code: Failed, message: err.Error()}.clean()
 }

@@ -165,8 +165,9 @@ func ParsePacket(data []byte, limit uint64) (p Packet, n int, err error) {
 	if uint64(len(data)-n) < h.length {
 		return Packet{}, 0, ErrShortPacket
 	}
-	payload := data[n : n+int(h.length)]
-	n += int(h.length)
+	end := n + int(h.length)
+	payload := data[n:end:end]
+	n = end
 	p.Meta, p.Payload, err = splitMeta(h.flag, payload)
 	if err == nil {
 		err = checkMeta(p.Meta)

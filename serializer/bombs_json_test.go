@@ -16,6 +16,7 @@ var jsonBombs = []bomb{
 	{"accepted numbers in any", func() []byte { return numbered("[", "%d", ",", "]", 600_000) }},
 	{"accepted bools", func() []byte { return []byte("[" + strings.Repeat("true,", 1<<19) + "true]") }},
 	{"floats", func() []byte { return fill("[", "0.1234567890123456,", "1]") }},
+	{"accepted floats", func() []byte { return []byte("[" + strings.Repeat("0.1234567890123456,", 165_000) + "1]") }},
 	{"dense empty text", func() []byte { return fill("[", `"",`, `""]`) }},
 	{"accepted short text", func() []byte { return numbered("[", `"x%d"`, ",", "]", 900_000) }},
 	{"dense empty arrays", func() []byte { return fill("[", "[],", "[]]") }},

@@ -7,15 +7,17 @@
 //
 // What json-iterator does otherwise than encoding/json is left to encoding/json:
 // types with MarshalJSON, UnmarshalJSON, MarshalText or UnmarshalText other than
-// time.Time, json.RawMessage, maps whose keys are not strings, the tag options
-// "string" and "omitzero", embedded structs, and data with bad UTF-8, surrogates or long escaped
-// text. The differences that remain:
+// time.Time; json.RawMessage and json.Number; arrays; maps whose keys are not
+// strings; embedded structs; the tag options "string" and "omitzero"; and data
+// with bad UTF-8, escaped surrogates, more than 64 KiB of text with escapes, or numbers of 19
+// digits or with exponents of two. The differences that remain:
 //
 //   - Decoding is limited, see [New].
 //   - The texts of errors differ, and after an error more or less of the value is filled in.
-//   - null for a string field empties it, and an element of a slice that is decoded into twice keeps
-//     nothing or all of what was there, where encoding/json leaves the string and part of the element.
-//   - What a MarshalJSON returns that is only found in an interface is not compacted.
+//   - null for a string empties it, where encoding/json leaves what was there.
+//   - Only ASCII letters of keys match fields without regard to case.
+//   - What a MarshalJSON returns is neither checked nor compacted where it is
+//     only found in an interface.
 package json
 
 import (

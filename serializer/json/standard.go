@@ -32,6 +32,8 @@ func needsStandard(t reflect.Type) bool {
 		return true
 	}
 	switch t.Kind() {
+	case reflect.Array:
+		return true
 	case reflect.Map:
 		return t.Key() != reflect.TypeFor[string]()
 	case reflect.Struct:

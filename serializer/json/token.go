@@ -129,7 +129,7 @@ func (s *scan) number() error {
 		return &serializer.LimitError{Serializer: name, Limit: fmt.Sprintf("the length %d of a number", n), Max: MaxNumber}
 	}
 	if n > longNumber {
-		s.cost += uint64(n)
+		s.cost += uint64(n) + roundUp
 	}
 	return nil
 }

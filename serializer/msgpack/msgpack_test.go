@@ -22,14 +22,14 @@ func TestConformance(t *testing.T) {
 }
 
 type tagged struct {
-	Both    int        `json:"j" msgpack:"m"`
-	JSON    string     `json:"name,omitempty"`
-	Skipped int        `json:"-"`
-	When    time.Time  `json:"when"`
-	Addr    netip.Addr `json:"addr"`
-	F       float64    `json:"f"`
-	Any     any        `json:"any"`
-	M       map[int]string
+	Both   int        `json:"j" msgpack:"m"`
+	JSON   string     `json:"name,omitempty"`
+	Hidden int        `json:"-"`
+	When   time.Time  `json:"when"`
+	Addr   netip.Addr `json:"addr"`
+	F      float64    `json:"f"`
+	Any    any        `json:"any"`
+	M      map[int]string
 }
 
 func roundTrip(t *testing.T, in, out any) []byte {
@@ -45,10 +45,10 @@ func roundTrip(t *testing.T, in, out any) []byte {
 }
 
 func TestTags(t *testing.T) {
-	in := tagged{Both: 1, Skipped: 2, When: time.Unix(1<<33, 5), Addr: netip.MustParseAddr("::1"), F: math.Copysign(0, -1), M: map[int]string{-5: "x"}}
+	in := tagged{Both: 1, Hidden: 2, When: time.Unix(1<<33, 5), Addr: netip.MustParseAddr("::1"), F: math.Copysign(0, -1), M: map[int]string{-5: "x"}}
 	var out tagged
 	data := roundTrip(t, in, &out)
-	if !out.When.Equal(in.When) || out.Addr != in.Addr || !math.Signbit(out.F) || out.M[-5] != "x" || out.Both != 1 || out.Skipped != 0 {
+	if !out.When.Equal(in.When) || out.Addr != in.Addr || !math.Signbit(out.F) || out.M[-5] != "x" || out.Both != 1 || out.Hidden != 0 {
 		t.Errorf("%+v", out)
 	}
 	var names map[string]any
@@ -58,7 +58,7 @@ func TestTags(t *testing.T) {
 		names = nil
 		roundTrip(t, in, &names)
 	}
-	for name, want := range map[string]bool{"m": true, "j": false, "name": false, "when": true, "Skipped": false, "M": true} {
+	for name, want := range map[string]bool{"m": true, "j": false, "name": false, "when": true, "Hidden": false, "M": true} {
 		if _, ok := names[name]; ok != want {
 			t.Errorf("field %q is there: %v", name, ok)
 		}

@@ -67,99 +67,102 @@ func gobEncode(v any) ([]byte, error) {
 
 func gobDecode(data []byte, v any) error { return gob.NewDecoder(bytes.NewReader(data)).Decode(v) }
 
-// TestBrokenSerializers breaks one promise at a time and expects the kit to say so.
-func TestBrokenSerializers(t *testing.T) {
-	for _, test := range []struct {
-		broken, want string
-		breakIt      func(*fake)
-	}{
-		{"empty name", "Name is empty", func(f *fake) { f.name = func() string { return "" } }},
-		{"changing name", "must not change", func(f *fake) {
-			var n atomic.Int64
-			f.name = func() string { return fmt.Sprint(n.Add(1)) }
-		}},
-		{"encode fails", "Encode(bool): no", func(f *fake) {
-			f.encode = func(dst []byte, _ any) ([]byte, error) { return dst, errors.New("no") }
-		}},
-		{"doesn't append", "must append", func(f *fake) {
-			f.encode = func(_ []byte, v any) ([]byte, error) { return good.Encode(nil, v) }
-		}},
-		{"ignores room", "though there was room", func(f *fake) {
-			f.encode = func(dst []byte, v any) ([]byte, error) { return good.Encode(bytes.Clone(dst), v) }
-		}},
-		{"fails behind other bytes", "behind other bytes: no", func(f *fake) {
-			f.encode = func(dst []byte, v any) ([]byte, error) {
-				if len(dst) > 0 {
-					return dst, errors.New("no")
-				}
-				return good.Encode(dst, v)
+// broken are serializers that break one promise each, and what the kit says of it.
+var broken = []struct {
+	broken, want string
+	breakIt      func(*fake)
+}{
+	{"empty name", "Name is empty", func(f *fake) { f.name = func() string { return "" } }},
+	{"changing name", "must not change", func(f *fake) {
+		var n atomic.Int64
+		f.name = func() string { return fmt.Sprint(n.Add(1)) }
+	}},
+	{"encode fails", "Encode(bool): no", func(f *fake) {
+		f.encode = func(dst []byte, _ any) ([]byte, error) { return dst, errors.New("no") }
+	}},
+	{"doesn't append", "must append", func(f *fake) {
+		f.encode = func(_ []byte, v any) ([]byte, error) { return good.Encode(nil, v) }
+	}},
+	{"ignores room", "though there was room", func(f *fake) {
+		f.encode = func(dst []byte, v any) ([]byte, error) { return good.Encode(bytes.Clone(dst), v) }
+	}},
+	{"fails behind other bytes", "behind other bytes: no", func(f *fake) {
+		f.encode = func(dst []byte, v any) ([]byte, error) {
+			if len(dst) > 0 {
+				return dst, errors.New("no")
 			}
-		}},
-		{"leaves half a value behind", "must return dst as it was", func(f *fake) {
-			f.encode = func(dst []byte, v any) ([]byte, error) {
-				out, err := good.Encode(dst, v)
-				if err != nil {
-					out = append(out, "half"...)
-				}
-				return out, err
+			return good.Encode(dst, v)
+		}
+	}},
+	{"leaves half a value behind", "must return dst as it was", func(f *fake) {
+		f.encode = func(dst []byte, v any) ([]byte, error) {
+			out, err := good.Encode(dst, v)
+			if err != nil {
+				out = append(out, "half"...)
 			}
-		}},
-		{"encodes anything", "can't be decoded again", func(f *fake) {
-			f.encode = func(dst []byte, v any) ([]byte, error) {
-				out, err := good.Encode(dst, v)
-				if err != nil {
-					return append(out, "null"...), nil
-				}
-				return out, nil
+			return out, err
+		}
+	}},
+	{"encodes anything", "can't be decoded again", func(f *fake) {
+		f.encode = func(dst []byte, v any) ([]byte, error) {
+			out, err := good.Encode(dst, v)
+			if err != nil {
+				return append(out, "null"...), nil
 			}
-		}},
-		{"loses data", "came back as", func(f *fake) { f.decode = func([]byte, any) error { return nil } }},
-		{"retains data", "must copy", func(f *fake) { f.decode = retaining }},
-		{"changes data", "changed its data", func(f *fake) {
-			f.decode = func(data []byte, v any) error {
-				err := good.Decode(data, v)
-				if len(data) > 0 {
-					data[0] ^= 1
-				}
-				return err
+			return out, nil
+		}
+	}},
+	{"loses data", "came back as", func(f *fake) { f.decode = func([]byte, any) error { return nil } }},
+	{"retains data", "must copy", func(f *fake) { f.decode = retaining }},
+	{"changes data", "changed its data", func(f *fake) {
+		f.decode = func(data []byte, v any) error {
+			err := good.Decode(data, v)
+			if len(data) > 0 {
+				data[0] ^= 1
 			}
-		}},
-		{"decodes once", "the second time", func(f *fake) {
-			var n atomic.Int64
-			f.decode = func(data []byte, v any) error {
-				if n.Add(1) > 40 {
-					return errors.New("no")
-				}
-				return good.Decode(data, v)
+			return err
+		}
+	}},
+	{"decodes once", "the second time", func(f *fake) {
+		var n atomic.Int64
+		f.decode = func(data []byte, v any) error {
+			if n.Add(1) > 40 {
+				return errors.New("no")
 			}
-		}},
-		{"panics when encoding", "Encode(func()) panicked", func(f *fake) {
-			f.encode = func(dst []byte, v any) ([]byte, error) {
-				out, err := good.Encode(dst, v)
-				if err != nil {
-					panic(err)
-				}
-				return out, nil
+			return good.Decode(data, v)
+		}
+	}},
+	{"panics when encoding", "Encode(func()) panicked", func(f *fake) {
+		f.encode = func(dst []byte, v any) ([]byte, error) {
+			out, err := good.Encode(dst, v)
+			if err != nil {
+				panic(err)
 			}
-		}},
-		{"panics at garbage", "panicked", func(f *fake) {
-			f.decode = func(data []byte, v any) error {
-				if err := good.Decode(data, v); err != nil {
-					panic(err)
-				}
+			return out, nil
+		}
+	}},
+	{"panics at garbage", "panicked", func(f *fake) {
+		f.decode = func(data []byte, v any) error {
+			if err := good.Decode(data, v); err != nil {
+				panic(err)
+			}
+			return nil
+		}
+	}},
+	{"accepts any target", "must fail for what is not a pointer", func(f *fake) {
+		f.decode = func(data []byte, v any) error {
+			if _, ok := v.(int); ok {
 				return nil
 			}
-		}},
-		{"accepts any target", "must fail for what is not a pointer", func(f *fake) {
-			f.decode = func(data []byte, v any) error {
-				if _, ok := v.(int); ok {
-					return nil
-				}
-				return good.Decode(data, v)
-			}
-		}},
-		{"shares a buffer", "with several goroutines", sharing},
-	} {
+			return good.Decode(data, v)
+		}
+	}},
+	{"shares a buffer", "with several goroutines", sharing},
+}
+
+// TestBrokenSerializers expects the kit to find each of them.
+func TestBrokenSerializers(t *testing.T) {
+	for _, test := range broken {
 		t.Run(test.broken, func(t *testing.T) {
 			f, r := newFake(), &recorder{}
 			test.breakIt(f)

@@ -1,0 +1,375 @@
+package flyrpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Shutdown tells the clients, refuses what is new and lets what is open end, in both
+// directions.
+func TestShutdownInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := quietServer(t, nil)
+		slow := func() string { time.Sleep(time.Second); return "done" }
+		srv.OnMessage("/slow", slow)
+		var messages atomic.Int32
+		srv.OnMessage("/message", func() { time.Sleep(2 * time.Second); messages.Add(1) })
+		var reasons []error
+		srv.OnDisconnect(func(_ *Context, err error) { time.Sleep(time.Second); reasons = append(reasons, err) })
+		cli := connectPipe(t, srv, nil)
+		cli.OnMessage("/back", slow)
+		synctest.Wait()
+		var there, back string
+		callThere := cli.Go(context.Background(), "/slow", nil, &there)
+		callBack := srv.Conns()[0].Go(context.Background(), "/back", nil, &back)
+		if err := cli.SendMessage(context.Background(), "/message", nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		stopped := make(chan error, 1)
+		begin := time.Now()
+		go func() { stopped <- srv.Shutdown(context.Background()) }()
+		synctest.Wait()
+		err := cli.Call(context.Background(), "/slow", nil, nil)
+		wantErr(t, err, Unavailable, NotSent)
+		wantText(t, err.Error(), "shutting down")
+		if err := callThere.Err(); err != nil || there != "done" {
+			t.Errorf("the call to the server: %q, %v", there, err)
+		}
+		if err := callBack.Err(); err != nil || back != "done" {
+			t.Errorf("the call to the client: %q, %v", back, err)
+		}
+		if err := within(t, stopped); err != nil {
+			t.Errorf("Shutdown returned %v", err)
+		}
+		if d := time.Since(begin); d != 3*time.Second || messages.Load() != 1 {
+			t.Errorf("after %v %d messages were handled", d, messages.Load())
+		}
+		if len(reasons) != 1 || reasons[0] != nil {
+			t.Errorf("OnDisconnect got %v before Shutdown returned", reasons)
+		}
+		wantErr(t, cli.Call(context.Background(), "/slow", nil, nil), Unavailable, NotSent)
+	})
+}
+
+func TestShutdownOnTheWire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := quietServer(t, nil)
+		srv.OnMessage("/slow", func() string { time.Sleep(time.Second); return "done" })
+		w, v1 := wireTo(t, srv), wireTo(t, srv)
+		w.hello(plainHello)
+		w.request(1, "/slow", "")
+		v1.request(1, "/slow", "")
+		synctest.Wait()
+		go srv.Shutdown(context.Background())
+		p := w.recv()
+		if p.Code != "fly.bye" || p.Flag&(FlagWait|FlagResponse) != 0 || p.Sequence != 0 {
+			t.Fatalf("got %+v, want bye", p)
+		}
+		w.request(2, "/slow", "")
+		if p := w.wantAnswer(2, Unavailable, "shutting down"); !isNotProcessed(p) {
+			t.Error("not marked not processed")
+		}
+		v1.request(2, "/slow", "")
+		v1.wantAnswer(2, Unavailable, "shutting down")
+		w.wantAnswer(1, "", "done")
+		w.wantEnd()
+		v1.wantAnswer(1, "", "done")
+		v1.wantEnd()
+	})
+}
+
+// At its deadline Shutdown cancels the handlers and answers their calls.
+func TestShutdownDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := quietServer(t, nil)
+		causes := make(chan error, 2)
+		release := make(chan struct{})
+		srv.OnMessage("/polite", func(ctx *Context) error { <-ctx.Done(); causes <- ctx.Err(); return ctx.Err() })
+		srv.OnMessage("/deaf", func(ctx *Context) error { <-release; causes <- ctx.Err(); return nil })
+		cli := connectPipe(t, srv, nil)
+		polite := cli.Go(context.Background(), "/polite", nil, nil)
+		deaf := cli.Go(context.Background(), "/deaf", nil, nil)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		if err := srv.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown returned %v", err)
+		}
+		if d := time.Since(begin); d > 2*time.Second {
+			t.Errorf("Shutdown took %v", d)
+		}
+		for _, call := range []*Pending{polite, deaf} {
+			wantErr(t, call.Err(), Unavailable, Answered)
+			wantText(t, call.Err().Error(), "shutting down")
+		}
+		close(release)
+		for range 2 {
+			if err := within(t, causes); !errors.Is(err, context.Canceled) {
+				t.Errorf("a handler's Context ended with %v", err)
+			}
+		}
+	})
+}
+
+// What doesn't read doesn't hold Shutdown up beyond its deadline.
+func TestShutdownDeadlineUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := quietServer(t, &ServerOpts{MaxQueued: 1000, WriteTimeout: time.Hour})
+		srv.OnMessage("/big", func() []byte { return make([]byte, 200<<10) })
+		srv.OnMessage("/wait", func(ctx *Context) { <-ctx.Done() })
+		w := wireTo(t, srv)
+		w.hello(plainHello)
+		for seq := range uint16(5) {
+			w.request(seq+1, "/big", "")
+		}
+		w.request(9, "/wait", "")
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		if err := srv.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown returned %v", err)
+		}
+		if d := time.Since(begin); d > 3*time.Second {
+			t.Errorf("Shutdown took %v", d)
+		}
+	})
+}
+
+// A large response that Shutdown crosses arrives whole over TCP, however slowly it is read.
+func TestShutdownDeliversResponses(t *testing.T) {
+	srv := quietServer(t, nil)
+	const size = 3 << 20
+	started := make(chan struct{}, 20)
+	srv.OnMessage("/big", func() []byte { started <- struct{}{}; return bytes.Repeat([]byte{7}, size) })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	cli, err := Dial(ctx, l.Addr().String(), quietOpts(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	replies := make([][]byte, 10)
+	var calls []*Pending
+	for i := range replies {
+		calls = append(calls, cli.Go(ctx, "/big", nil, &replies[i]))
+	}
+	for range replies {
+		<-started
+	}
+	// a raw client that reads after Shutdown has begun
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWireEnd(t, nc)
+	w.hello(plainHello)
+	w.request(1, "/big", "")
+	<-started
+	if err := srv.Shutdown(ctx); err != nil && ctx.Err() == nil {
+		t.Errorf("Shutdown returned %v", err)
+	}
+	for i, call := range calls {
+		if err := call.Err(); err != nil || len(replies[i]) != size {
+			t.Errorf("call %d: %d bytes, %v", i, len(replies[i]), err)
+		}
+	}
+	p := w.recv()
+	if p.Code == "fly.bye" {
+		p = w.recv()
+	}
+	if len(p.Payload) != size {
+		t.Errorf("the raw client got %d bytes of %+v", len(p.Payload), p.Flag)
+	}
+	if err := within(t, served); err != ErrServerClosed {
+		t.Errorf("Serve returned %v", err)
+	}
+}
+
+func TestShutdownWhileConnecting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := quietServer(t, &ServerOpts{Auth: func(ctx context.Context, _ *Credentials) (any, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		silent := wireTo(t, srv)
+		cli := pipeClient(t, srv, nil)
+		connected := make(chan error, 1)
+		go func() { connected <- cli.Connect(context.Background()) }()
+		synctest.Wait()
+		begin := time.Now()
+		if err := srv.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("Shutdown took %v", d)
+		}
+		wantErr(t, within(t, connected), Unavailable, NotSent)
+		silent.wantEnd()
+		late := wireTo(t, srv)
+		late.wantEnd()
+	})
+}
+
+// OnConnect that runs belongs to what Shutdown waits for.
+func TestShutdownDuringOnConnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := quietServer(t, nil)
+		var order []string
+		srv.OnConnect(func(ctx *Context) error {
+			time.Sleep(time.Second)
+			order = append(order, "connect")
+			return ctx.Err()
+		})
+		srv.OnDisconnect(func(*Context, error) { order = append(order, "disconnect") })
+		srv.OnMessage("/x", func() string { return "y" })
+		cli := connectPipe(t, srv, nil)
+		var reply string
+		call := cli.Go(context.Background(), "/x", nil, &reply) // held
+		synctest.Wait()
+		if err := srv.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := call.Err(); err != nil || reply != "y" {
+			t.Errorf("the call that OnConnect held up: %q, %v", reply, err)
+		}
+		if len(order) != 2 || order[1] != "disconnect" {
+			t.Errorf("%v", order)
+		}
+	})
+}
+
+// Any number of Shutdown and Close at once all return.
+func TestShutdownConcurrently(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			srv := quietServer(t, nil)
+			srv.OnMessage("/slow", func() { time.Sleep(time.Second) })
+			for range 3 {
+				cli := connectPipe(t, srv, nil)
+				cli.Go(context.Background(), "/slow", nil, nil)
+				cli.Go(context.Background(), "/slow", nil, nil)
+			}
+			synctest.Wait()
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					if err := srv.Shutdown(context.Background()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if err := srv.Shutdown(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		srv := quietServer(t, nil)
+		srv.OnMessage("/wait", func(ctx *Context) { <-ctx.Done() })
+		cli := connectPipe(t, srv, nil)
+		call := cli.Go(context.Background(), "/wait", nil, nil)
+		synctest.Wait()
+		stopped := make(chan error, 1)
+		go func() { stopped <- srv.Shutdown(context.Background()) }()
+		synctest.Wait()
+		for range 2 {
+			if err := srv.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := within(t, stopped); err != nil {
+			t.Error(err)
+		}
+		wantErr(t, call.Err(), Unavailable, Unknown)
+	})
+}
+
+// Close waits for nobody, and calls in both directions end.
+func TestCloseAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := quietServer(t, nil)
+		ended := make(chan error, 2)
+		wait := func(ctx *Context) error { <-ctx.Done(); ended <- ctx.Err(); return nil }
+		srv.OnMessage("/wait", wait)
+		cli := connectPipe(t, srv, nil)
+		cli.OnMessage("/wait", wait)
+		synctest.Wait()
+		there := cli.Go(context.Background(), "/wait", nil, nil)
+		back := srv.Conns()[0].Go(context.Background(), "/wait", nil, nil)
+		synctest.Wait()
+		begin := time.Now()
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+		wantErr(t, there.Err(), Unavailable, Unknown)
+		wantErr(t, back.Err(), Unavailable, Unknown)
+		for range 2 {
+			if err := within(t, ended); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
+// While calls come all the time, each one is answered or says that it may be repeated.
+func TestShutdownUnderLoad(t *testing.T) {
+	for range 30 {
+		srv := quietServer(t, nil)
+		var handled, answered atomic.Int32
+		srv.OnMessage("/n", func() int { handled.Add(1); return 1 })
+		var wg sync.WaitGroup
+		running := make(chan struct{}, 8)
+		for range 4 {
+			cli := connectPipe(t, srv, nil)
+			for range 2 {
+				wg.Go(func() {
+					for first := true; ; first = false {
+						n, err := Call[int](context.Background(), cli, "/n", nil)
+						if d := Outcome(err); err != nil {
+							if !errors.Is(err, Unavailable) || d != NotSent && d != NotProcessed {
+								t.Errorf("a call ended with %v, %v", err, d)
+							}
+							return
+						}
+						answered.Add(int32(n))
+						if first {
+							running <- struct{}{}
+						}
+					}
+				})
+			}
+		}
+		for range 8 {
+			<-running
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		if err := srv.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		wg.Wait()
+		if handled.Load() != answered.Load() {
+			t.Errorf("%d calls were handled, %d answered", handled.Load(), answered.Load())
+		}
+	}
+}
