@@ -19,12 +19,13 @@ func Packages() map[string]Rule {
 			Tests: []string{".", "serializer/...", "transport/..."},
 		},
 
-		"serializer":                {Tests: []string{"serializer/..."}},
-		"serializer/internal/plan":  {Tests: []string{"serializer/..."}},
-		"serializer/json":           {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},
-		"serializer/msgpack":        {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},
-		"serializer/protobuf":       {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},
-		"serializer/serializertest": {Imports: []string{"serializer"}, Tests: []string{"serializer/..."}},
+		"serializer":                  {Tests: []string{"serializer/..."}},
+		"serializer/internal/errtext": {},
+		"serializer/internal/plan":    {Tests: []string{"serializer/..."}},
+		"serializer/json":             {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},
+		"serializer/msgpack":          {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},
+		"serializer/protobuf":         {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},
+		"serializer/serializertest":   {Imports: []string{"serializer"}, Tests: []string{"serializer/..."}},
 
 		"transport":               {Tests: []string{"transport/..."}},
 		"transport/transporttest": {Imports: []string{"transport"}, Tests: []string{"transport/..."}},
@@ -52,7 +53,7 @@ type Library struct {
 func Libraries() []Library {
 	return []Library{
 		{Path: "github.com/json-iterator/go", In: []string{"serializer/json"}, OneFile: true, Used: true},
-		{Path: "github.com/vmihailenco/msgpack/v5", In: []string{"serializer/msgpack"}, Used: true},
+		{Path: "github.com/vmihailenco/msgpack/v5", In: []string{"serializer/msgpack"}, Tests: []string{"serializer/..."}, Used: true},
 		{Path: "google.golang.org/protobuf", In: []string{"serializer/protobuf"}, Tests: []string{"..."}},
 		{Path: "go.uber.org/goleak", Tests: []string{"..."}},
 	}
