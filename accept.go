@@ -27,7 +27,7 @@ func (c *Conn) first(p *received) (hello bool, err error) {
 		return false, err
 	}
 	c.settled()
-	return false, c.begun()
+	return false, c.unhurried()
 }
 
 // isHello reports whether a packet is hello, which is never compressed.
@@ -145,9 +145,27 @@ func (c *Conn) callAuth(cr *Credentials) (id any, err error) {
 
 // begun ends the handshake's limits on the accepting side and has OnConnect run.
 func (c *Conn) begun() error {
+	if err := c.unhurried(); err != nil {
+		return err
+	}
+	c.srv.connected(c)
+	return nil
+}
+
+// unhurried ends the handshake's limits on the accepting side.
+func (c *Conn) unhurried() error {
 	c.fresh = false
 	c.proto.in.max = uint64(c.ep.limits.maxFrame)
-	if err := c.proto.conn.SetReadDeadline(time.Time{}); err != nil {
+	return c.proto.conn.SetReadDeadline(time.Time{})
+}
+
+// begin handles the first packet of a version 1 peer. OnConnect runs afterwards, and the packet
+// waits for it: so it is there to be answered if OnConnect refuses the connection.
+func (c *Conn) begin(handle func() error) error {
+	if !c.srv.greets() {
+		c.srv.connected(c)
+	}
+	if err := handle(); err != nil {
 		return err
 	}
 	c.srv.connected(c)

@@ -67,6 +67,9 @@ func benchCalls(b *testing.B, callers int, register func(*Server)) {
 		b.Fatal(err)
 	}
 	defer cli.Close()
+	if err := cli.Call(context.Background(), "/echo", newBenchMessage(), nil); err != nil {
+		b.Fatal(err)
+	}
 	conns := []*Conn{cli.Conn(), srv.Conns()[0]}
 	before := writeCalls(conns)
 	ctx := context.Background()

@@ -101,16 +101,14 @@ func typeName(v any) string {
 func encodeBody(dst []byte, message any, ser serializer.Serializer, v1 bool) ([]byte, bodyKind, error) {
 	switch m := message.(type) {
 	case nil:
-		if !v1 {
-			return dst, encodedBody, nil
-		}
+		return appendNull(dst, ser, v1), encodedBody, nil
 	case []byte:
 		return append(dst, m...), bytesBody, nil
 	case string:
 		return append(dst, m...), textBody, nil
 	default:
-		if rv := reflect.ValueOf(message); !v1 && rv.Kind() == reflect.Pointer && rv.IsNil() {
-			return dst, encodedBody, nil
+		if rv := reflect.ValueOf(message); rv.Kind() == reflect.Pointer && rv.IsNil() {
+			return appendNull(dst, ser, v1), encodedBody, nil
 		}
 	}
 	out, err := ser.Encode(dst, message)
@@ -118,4 +116,17 @@ func encodeBody(dst []byte, message any, ser serializer.Serializer, v1 bool) ([]
 		return dst, encodedBody, fmt.Errorf("flyrpc: %s can't encode %T: %w", ser.Name(), message, err)
 	}
 	return out, encodedBody, nil
+}
+
+// appendNull appends the wire form of nil to dst: nothing, or the null of a version 1
+// peer's serializer, if it has one.
+func appendNull(dst []byte, ser serializer.Serializer, v1 bool) []byte {
+	if !v1 {
+		return dst
+	}
+	out, err := ser.Encode(dst, nil)
+	if err != nil {
+		return dst // Protocol Buffers have none: it is an empty message
+	}
+	return out
 }

@@ -44,7 +44,7 @@ func TestServerSerializers(t *testing.T) {
 		for _, ser := range allSerializers() {
 			cli := connectPipe(t, srv, &ClientOpts{Serializer: ser})
 			got, err := Call[wrapperspb.StringValue](context.Background(), cli, "/upper", &wrapperspb.StringValue{Value: "x"})
-			if want := "X " + ser.Name(); err != nil || got.Value != want { //nolint:govet // read only
+			if want := "X " + ser.Name(); err != nil || got.Value != want {
 				t.Errorf("%s: %q, %v", ser.Name(), got.Value, err)
 			}
 		}

@@ -347,3 +347,10 @@ func (t *callTable) count() int {
 	defer t.mu.Unlock()
 	return t.used
 }
+
+// awaits reports whether answers are to come, pongs included.
+func (t *callTable) awaits() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.used+t.pings > 0
+}

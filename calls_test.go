@@ -3,6 +3,7 @@ package flyrpc
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -202,7 +203,7 @@ func TestWaitersAreServedInOrder(t *testing.T) {
 func TestWaiterThatLeavesAsItIsServed(t *testing.T) {
 	calls := newCallTable(1)
 	served, left := 0, 0
-	for range 2000 {
+	for i := range 1000 {
 		first := mustAcquire(t, calls)
 		ctx, cancel := context.WithCancel(context.Background())
 		result := make(chan *slot, 1)
@@ -214,9 +215,20 @@ func TestWaiterThatLeavesAsItIsServed(t *testing.T) {
 			calls.mu.Lock()
 			waiting = len(calls.waiting)
 			calls.mu.Unlock()
+			runtime.Gosched()
 		}
-		go cancel()
-		calls.release(first)
+		if i%2 == 0 {
+			go cancel()
+			calls.release(first)
+		} else { // it leaves, and is served before it is off the list
+			calls.mu.Lock()
+			cancel()
+			for range 20 {
+				runtime.Gosched()
+			}
+			calls.put(first)
+			calls.mu.Unlock()
+		}
 		if s := await1(t, result, "the waiter"); s != nil {
 			served++
 			calls.release(s)

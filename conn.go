@@ -63,6 +63,7 @@ type Conn struct {
 	modeMu   sync.Mutex
 	values   sync.Map
 	draining atomic.Bool
+	leaving  atomic.Bool               // nothing is open and this side takes its leave: no end is amiss
 	refused  atomic.Pointer[wireError] // why new requests are not served, if not for a shutdown
 	drained  chan struct{}             // capacity 1: something that Shutdown waits for has ended
 	answers  []byte                    // the reader's buffer for inline handlers' replies
@@ -87,7 +88,7 @@ func newConn(ep *endpoint, nc net.Conn) *Conn {
 	c.proto.in.wait = c.beforeWait
 	c.in.limit = ep.limits.maxCalls
 	c.in.room = make(chan struct{}, 1)
-	c.in.canWait = func() bool { return c.calls.count() == 0 }
+	c.in.canWait = func() bool { return !c.calls.awaits() }
 	c.calls.onLost = func() {
 		c.close(localErr(Unavailable, Unknown, nil, "a quarter of the calls wait for answers that don't come"))
 	}
@@ -183,10 +184,17 @@ func (c *Conn) close(reason error) {
 	})
 }
 
+// inOrder reports whether the connection, which is closed, ended in order.
+func (c *Conn) inOrder() bool {
+	return orderly(c.reason) || errors.Is(c.reason, ErrServerClosed) || c.leaving.Load()
+}
+
 // lostError returns what ends the calls of a connection that is gone.
 func (c *Conn) lostError(reason error) *Error {
 	if bye := c.bye.Load(); bye != nil && bye.Code != Unavailable {
-		return bye
+		lost := *bye
+		lost.delivery = Unknown
+		return &lost
 	}
 	var e *Error
 	if errors.As(reason, &e) && e.Code == Unavailable {

@@ -91,6 +91,21 @@ func (w *wireEnd) wantEnd() {
 	}
 }
 
+// wantPingsAndEnd answers the pings that come, and checks that the end comes then.
+func (w *wireEnd) wantPingsAndEnd() {
+	w.t.Helper()
+	for {
+		p, err := w.next()
+		if err == io.EOF {
+			return
+		}
+		if err != nil || p.Code != "fly.ping" {
+			w.t.Fatalf("got %+v, %v; want pings and the end of the connection", p, err)
+		}
+		w.send(Packet{Flag: FlagResponse, Sequence: p.Sequence, Payload: p.Payload})
+	}
+}
+
 // wantAnswer checks the next packet, a response, and returns it.
 func (w *wireEnd) wantAnswer(seq uint16, code Code, message string) Packet {
 	w.t.Helper()

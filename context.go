@@ -164,20 +164,20 @@ func (c *Context) Reply(code Code, payload []byte) error {
 	if code != "" {
 		kind = encodedBody // an error's message is text, unmarked
 	}
-	if in.conn.mode.Load().v1 {
-		payload = v1Payload(code, payload)
+	if m := in.conn.mode.Load(); m.v1 {
+		payload = m.v1Payload(code, payload)
 	}
 	return in.send(string(code), payload, kind, false)
 }
 
 // v1Payload returns what a version 1 peer gets for a payload that isn't there: it may
 // not deliver an empty one.
-func v1Payload(code Code, payload []byte) []byte {
+func (m *mode) v1Payload(code Code, payload []byte) []byte {
 	switch {
 	case code != "" && len(payload) == 0:
 		return []byte(code)
 	case payload == nil:
-		return []byte("null")
+		payload, _, _ = encodeBody(nil, nil, m.ser, true)
 	}
 	return payload
 }

@@ -35,20 +35,22 @@ const maxSkip = 16
 
 // long takes a packet whose payload is over the reader's limit. Before the first packet
 // that is hello's, which others don't have.
-func (c *Conn) long(p *received, cause error) (err error) {
+func (c *Conn) long(p *received, cause error) error {
 	if !c.fresh || isHello(p) {
 		return c.refuseLong(p, cause)
 	}
 	if _, err := c.first(p); err != nil {
 		return err
 	}
-	if p.length > c.proto.in.max {
-		return c.refuseLong(p, cause)
-	}
-	if p.payload, err = c.proto.in.large(int(p.length)); err != nil {
-		return err
-	}
-	return c.handle(p)
+	return c.begin(func() (err error) {
+		if p.length > c.proto.in.max {
+			return c.refuseLong(p, cause)
+		}
+		if p.payload, err = c.proto.in.large(int(p.length)); err != nil {
+			return err
+		}
+		return c.dispatch(p)
+	})
 }
 
 // refuseLong answers a packet that is over the limit and skips its payload.
@@ -83,7 +85,13 @@ func (c *Conn) handle(p *received) error {
 		if hello || err != nil {
 			return err
 		}
+		return c.begin(func() error { return c.dispatch(p) })
 	}
+	return c.dispatch(p)
+}
+
+// dispatch takes one packet of a connection whose handshake is done.
+func (c *Conn) dispatch(p *received) error {
 	m := c.mode.Load()
 	if m.v1 && p.flag&(FlagStream|FlagMeta|zipBits) != 0 {
 		return fmt.Errorf("flyrpc: a version 1 packet with flags %#x, which version 1 doesn't have", uint8(p.flag))
@@ -246,7 +254,7 @@ func (c *Conn) overflow(in *incoming) error {
 // whose answer has to be read, is open.
 func (c *Conn) awaitRoom() {
 	c.proto.out.kick()
-	if c.calls.count() > 0 {
+	if c.calls.awaits() {
 		return
 	}
 	select {
@@ -284,7 +292,7 @@ func (c *Conn) mayInline(rt *route) bool { return !c.in.queueing(rt) && !c.proto
 // logClosed says why a connection was closed, unless that was in order.
 func (c *Conn) logClosed() {
 	level, reason := slog.LevelWarn, c.reason
-	if orderly(reason) || errors.Is(reason, ErrServerClosed) {
+	if c.inOrder() {
 		level = slog.LevelDebug
 	}
 	c.ep.log.Log(context.Background(), level, "flyrpc: connection closed", "conn", c.id, "peer", addrString(c.RemoteAddr()), "reason", fmt.Sprint(reason))

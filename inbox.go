@@ -287,12 +287,20 @@ func (b *inbox) shut(cause error) []*incoming {
 	}
 	b.closed = cause
 	all := b.all()
+	kept := b.held[:0]
+	b.heldLen = 0
 	for _, in := range b.held {
-		if in.strict {
+		switch {
+		case in.strict:
 			delete(b.open, in.seq)
+		case in.flag&FlagWait == 0 && !b.gated: // a message that has come is not lost
+			kept = append(kept, in)
+			all = append(all, in)
+			b.heldLen += len(in.payload)
 		}
 	}
-	b.held, b.heldLen = nil, 0
+	clear(b.held[len(kept):])
+	b.held = kept
 	b.wake()
 	return all
 }

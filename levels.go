@@ -65,7 +65,10 @@ func storeHook(p *atomic.Pointer[func(*Packet) bool], f func(*Packet) bool) {
 
 // SendPacket writes p. Its flag and sequence are the caller's business: they should
 // not be those of calls that FlyRPC has open.
-func (c *Conn) SendPacket(p *Packet) error { return c.proto.WritePacket(context.Background(), p) }
+func (c *Conn) SendPacket(p *Packet) error {
+	c.settled()
+	return c.proto.WritePacket(context.Background(), p)
+}
 
 // SendRawPacket writes p as it is, ZIP bits included: code and payload are what the wire
 // carries. It is SendPacket while nothing is compressed on the way.

@@ -13,7 +13,9 @@ import (
 	"github.com/go-flyrpc/flyrpc/transport"
 )
 
-func twoMems() []transport.Transport { return []transport.Transport{transport.NewMem(), transport.NewMem()} }
+func twoMems() []transport.Transport {
+	return []transport.Transport{transport.NewMem(), transport.NewMem()}
+}
 
 // flakyListener fails some times before it accepts.
 type flakyListener struct {

@@ -243,30 +243,25 @@ func TestRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// TestGoldensMutated changes single bytes of the goldens. The comparison
-// that TestGoldens makes has to notice each.
+// TestGoldensMutated changes single bytes of the goldens. What is decoded then
+// has to differ from the fields.
 func TestGoldensMutated(t *testing.T) {
 	for _, g := range goldens(t) {
 		if !g.canonical() {
 			continue
 		}
-		data := runs(t, g.Hex)
-		want := g.packet(t)
-		again, err := AppendPacket(nil, &want)
-		if err != nil {
-			t.Fatal(err)
-		}
+		data, want := runs(t, g.Hex), g.packet(t)
 		for i := range data {
-			if i > 300 && i < len(data)-300 && i%1009 != 0 {
+			if i > 64 && i < len(data)-64 && i%1009 != 0 {
 				continue
 			}
 			for _, x := range []byte{0x01, 0x02, 0x10, 0x80, 0xff} {
-				changed := bytes.Clone(data)
-				changed[i] ^= x
-				p, n, err := ParsePacket(changed, g.limit())
-				if err == nil && n == len(data) && samePacket(p, want) == "" && bytes.Equal(again, changed) {
+				data[i] ^= x
+				p, n, err := ParsePacket(data, g.limit())
+				if err == nil && n == len(data) && samePacket(p, want) == "" {
 					t.Fatalf("%s: byte %d changed by %#x is not noticed", g.Name, i, x)
 				}
+				data[i] ^= x
 			}
 		}
 	}

@@ -43,8 +43,8 @@ func (l *pairLog) logger() *slog.Logger {
 // want checks that something was logged.
 func (l *pairLog) want(t testing.TB, text string) {
 	t.Helper()
-	if s := l.String(); !strings.Contains(s, text) {
-		t.Errorf("no %q in the log:\n%s", text, s)
+	if !eventually(func() bool { return strings.Contains(l.String(), text) }) {
+		t.Errorf("no %q in the log:\n%s", text, l)
 	}
 }
 
@@ -116,12 +116,24 @@ func bounded(t testing.TB) context.Context {
 	return ctx
 }
 
+// eventually looks whether a condition comes true, with patience.
+func eventually(condition func() bool) bool {
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for end := time.Now().Add(patience); !condition(); <-ticker.C {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
 // wantEmpty checks that no call, slot or packet is left on a connection. It waits for
 // handlers to come to their end.
 func wantEmpty(t testing.TB, name string, c *Conn) {
 	t.Helper()
 	var used, pings, abandoned, waiting, open, count int
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	empty := eventually(func() bool {
 		c.calls.mu.Lock()
 		used, pings, abandoned, waiting = c.calls.used, c.calls.pings, c.calls.abandoned, len(c.calls.waiting)
 		c.calls.mu.Unlock()
@@ -129,11 +141,11 @@ func wantEmpty(t testing.TB, name string, c *Conn) {
 		open = len(c.in.open) + len(c.in.early) + len(c.in.held) + len(c.in.ordered)
 		c.in.mu.Unlock()
 		count = c.in.count()
-		if used+pings+abandoned+waiting+open+count == 0 {
-			return
-		}
+		return used+pings+abandoned+waiting+open+count == 0
+	})
+	if !empty {
+		t.Errorf("%s: %d calls, %d pings, %d abandoned, %d waiting, %d requests open, %d packets handled", name, used, pings, abandoned, waiting, open, count)
 	}
-	t.Errorf("%s: %d calls, %d pings, %d abandoned, %d waiting, %d requests open, %d packets handled", name, used, pings, abandoned, waiting, open, count)
 }
 
 // wantFailed checks an error's code and outcome.

@@ -19,6 +19,9 @@ func (c *Conn) Ping(length int, timeout time.Duration) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	if c.in.stuck.Load() { // the reader has to go on, to read the answer
+		c.in.nudge()
+	}
 	begin := time.Now()
 	f := frame{flag: FlagWait, seq: s.seq, code: pingPath, body: make([]byte, length)}
 	if err = c.proto.out.putNow(&f); err != nil {

@@ -69,7 +69,7 @@ func (in *incoming) start(deadline time.Time) error {
 	err := in.err
 	in.mu.Unlock()
 	switch {
-	case err != nil:
+	case err != nil && in.flag&FlagWait != 0: // a message that has come is handled
 		return Errorf(Canceled, "the call was cancelled before its handler started")
 	case !deadline.IsZero() && !time.Now().Before(deadline):
 		return Errorf(Timeout, "the deadline passed before the handler started")
@@ -108,7 +108,7 @@ func (in *incoming) invoke() (result any, err error) {
 
 // panicked logs a panic with its stack and returns what the caller is told.
 func (in *incoming) panicked(r any) error {
-	var what any = r
+	what := r
 	if r == nil {
 		what = "runtime.Goexit"
 	}

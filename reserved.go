@@ -1,8 +1,10 @@
 package flyrpc
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // reserved takes a request or message whose path is FlyRPC's own.
@@ -35,7 +37,7 @@ func (c *Conn) pong(p *received) error {
 		return c.reject(p.seq, TooLong, fmt.Sprintf("a ping has at most %d bytes, this one %d", maxPing, len(data)))
 	}
 	if len(data) == 0 && c.mode.Load().v1 {
-		data = v1Payload("", nil)
+		data = make([]byte, 1)
 	}
 	return c.proto.out.putOwn(&frame{flag: FlagResponse, seq: p.seq, body: data})
 }
@@ -72,4 +74,27 @@ func (c *Conn) saidBye(p *received) {
 	unsent := *e
 	unsent.delivery = NotSent
 	c.calls.stop(&unsent)
+	c.proto.out.refuseRequests(&unsent)
+}
+
+// byeHeard waits, for lingerFor at most, until all requests have come that the other end had
+// sent when it read this end's bye: so they are served or refused, and none is
+// lost unanswered. Its answer to the first ping may overtake them; the one to the second can't.
+func (c *Conn) byeHeard(ctx context.Context) {
+	if c.settled().v1 {
+		return
+	}
+	until := time.Now().Add(lingerFor)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
+	}
+	for range 2 {
+		left := time.Until(until)
+		if left <= 0 {
+			return
+		}
+		if _, err := c.Ping(0, left); err != nil {
+			return
+		}
+	}
 }

@@ -232,6 +232,13 @@ func (s *Server) connected(c *Conn) {
 	})
 }
 
+// greets reports whether OnConnect is set.
+func (s *Server) greets() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.onConnect != nil
+}
+
 // connectTask runs OnConnect for a connection.
 type connectTask struct {
 	s *Server
@@ -282,14 +289,21 @@ func (c *Conn) refuse(err error) {
 	c.refused.Store(&w)
 	c.draining.Store(true)
 	c.sayBye(err)
+	c.refuseHeld(err)
+	ctx, cancel := context.WithTimeout(context.Background(), c.ep.limits.writeTimeout)
+	defer cancel()
+	c.byeHeard(ctx)
+	c.refuseHeld(err) // the reader was about to hold one more
+	c.linger(ctx, fmt.Errorf("flyrpc: OnConnect refused the connection: %w", err))
+}
+
+// refuseHeld answers the requests that OnConnect has held up with err.
+func (c *Conn) refuseHeld(err error) {
 	for _, in := range c.in.takeHeld() {
 		if in.flag&FlagWait != 0 && in.claimReply() {
 			in.respondError(err, true)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.ep.limits.writeTimeout)
-	defer cancel()
-	c.linger(ctx, fmt.Errorf("flyrpc: OnConnect refused the connection: %w", err))
 }
 
 // ending takes a connection that has ended off the books and has OnDisconnect run for it,
@@ -307,7 +321,7 @@ func (s *Server) ending(c *Conn) {
 	s.mu.Unlock()
 	if was && f != nil {
 		reason := c.Err()
-		if orderly(reason) || errors.Is(reason, ErrServerClosed) {
+		if c.inOrder() {
 			reason = nil
 		}
 		in := c.bareIncoming()

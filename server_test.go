@@ -118,6 +118,7 @@ func TestOnConnectRefuses(t *testing.T) {
 		code Code
 	}{
 		"code":   {func(*Context) error { return Errorf(Forbidden, "full house") }, Forbidden},
+		"busy":   {func(*Context) error { return Errorf(Unavailable, "come back later") }, Unavailable},
 		"plain":  {func(*Context) error { return errors.New("full house") }, Failed},
 		"own":    {func(*Context) error { return Code("HOUSE_RULES") }, "HOUSE_RULES"},
 		"panic":  {func(*Context) error { panic("full house") }, HandlerPanic},
@@ -168,7 +169,7 @@ func TestOnConnectRefusesOnTheWire(t *testing.T) {
 		if p := w.wantAnswer(1, Forbidden, "full house"); !isNotProcessed(p) {
 			t.Error("not marked not processed")
 		}
-		w.wantEnd()
+		w.wantPingsAndEnd()
 
 		w = wireTo(t, srv)
 		w.request(1, "/x", "")

@@ -48,15 +48,16 @@ func (c *Conn) shutdown(ctx context.Context) {
 		return
 	}
 	why := localErr(Unavailable, NotSent, ErrServerClosed, "the server is shutting down")
-	c.sayBye(why)
-	for c.busy() && ctx.Err() == nil {
-		select {
-		case <-c.drained:
-		case <-c.done:
-			return
-		case <-ctx.Done():
-		}
+	if !c.busy() {
+		c.leaving.Store(true) // the client may be leaving too
 	}
+	c.sayBye(why)
+	c.awaitIdle(ctx)
+	if ctx.Err() == nil && c.Err() == nil {
+		c.leaving.Store(true)
+	}
+	c.byeHeard(ctx)
+	c.awaitIdle(ctx)
 	if ctx.Err() == nil {
 		c.calls.stop(why)
 		c.linger(ctx, ErrServerClosed)
@@ -65,13 +66,28 @@ func (c *Conn) shutdown(ctx context.Context) {
 	c.cutShort(why)
 }
 
+// awaitIdle waits until nothing is open, the connection is closed, or ctx ends.
+func (c *Conn) awaitIdle(ctx context.Context) {
+	for c.busy() && ctx.Err() == nil {
+		select {
+		case <-c.drained:
+		case <-c.done:
+			return
+		case <-ctx.Done():
+		}
+	}
+}
+
 // busy reports whether calls are open in either direction, or messages are being handled.
 func (c *Conn) busy() bool { return c.in.count() > 0 || c.calls.count() > 0 }
 
-// cutShort answers the requests whose handlers still run with UNAVAILABLE, cancels them
+// cutShort answers the requests whose handlers still run, or wait to, with UNAVAILABLE, cancels them
 // and closes the connection.
 func (c *Conn) cutShort(why *Error) {
-	for _, in := range c.in.requests() {
+	for _, in := range append(c.in.requests(), c.in.takeHeld()...) {
+		if in.flag&FlagWait == 0 {
+			continue
+		}
 		claimed := in.claimReply() // before the handler can answer with its end
 		in.cancel(context.Canceled, why)
 		if claimed {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-flyrpc/flyrpc/transport"
 )
 
 // TestLateAnswer: a call that was given up holds its slot until its answer has been read, and the
@@ -197,6 +199,55 @@ func TestCalleeHoldsSlot(t *testing.T) {
 	peer.send(rawCancel(9), rawCancel(9), rawRequest(10, "/echo", `"x"`))
 	peer.wantClosed()
 	close(release)
+}
+
+// spyConn is a connection that tells what is written.
+type spyConn struct {
+	*transport.MemConn
+	spy atomic.Pointer[func()]
+}
+
+func (c *spyConn) TryWrite(b []byte) (int, error) {
+	if f := c.spy.Load(); f != nil {
+		(*f)()
+	}
+	return c.MemConn.TryWrite(b)
+}
+
+// TestSlotIsFreeBeforeItsAnswerIsSeen: when the response is written its sequence is free already.
+func TestSlotIsFreeBeforeItsAnswerIsSeen(t *testing.T) {
+	srv, _ := newLogServer(t, nil)
+	srv.OnMessage("/echo", func(s string) string { return s })
+	srv.OnMessage("/inline", func(s string) string { return s }, Inline)
+	srv.OnMessage("/reply", func(ctx *Context) error { return ctx.Reply("", nil) })
+	near, far := transport.Pipe(nil)
+	spy := &spyConn{MemConn: far}
+	served := make(chan struct{})
+	go func() { defer close(served); srv.ServeConn(spy) }()
+	cli := NewClientConn(near, nil)
+	defer func() { cli.Close(); await1(t, served, "the connection to end") }()
+	if _, err := cli.Ping(0, patience); err != nil {
+		t.Fatal(err)
+	}
+	conn := srv.Conns()[0]
+	writes := 0
+	look := func() {
+		writes++
+		conn.in.mu.Lock()
+		defer conn.in.mu.Unlock()
+		if len(conn.in.open) != 0 {
+			t.Error("the response is written while its request is open")
+		}
+	}
+	spy.spy.Store(&look)
+	for _, path := range []string{"/echo", "/inline", "/reply"} {
+		if err := cli.Call(bounded(t), path, "x", nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if writes < 3 {
+		t.Errorf("%d writes were seen", writes)
+	}
 }
 
 // TestOpenAndCancel opens calls and cancels them, over and over.

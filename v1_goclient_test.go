@@ -172,15 +172,18 @@ func TestV1Bodies(t *testing.T) {
 		{"a reply of nil bytes is null", "/reply", "1", "null"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			p.t = t
 			p.request(uint16(i), c.path, c.payload)
 			p.wantAnswer(uint16(i), c.want)
 		})
 	}
 	t.Run("a code without a payload gets one", func(t *testing.T) {
+		p.t = t
 		p.request(1, "/replycode", "1")
 		p.wantError(1, "GONE")
 	})
 	t.Run("a pong is not empty", func(t *testing.T) {
+		p.t = t
 		p.request(1, "fly.ping", "")
 		if got := p.recv(); got.flag != v1Response || got.seq != 1 || got.code != "" {
 			t.Errorf("got %v", got)
@@ -189,6 +192,7 @@ func TestV1Bodies(t *testing.T) {
 		p.wantAnswer(2, "abc")
 	})
 	t.Run("empty bytes and text of the application stay empty", func(t *testing.T) {
+		p.t = t
 		p.empty = true
 		p.request(1, "/empty", "1")
 		p.wantAnswer(1, "")

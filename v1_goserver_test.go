@@ -9,7 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
 	"github.com/go-flyrpc/flyrpc/serializer/msgpack"
+	"github.com/go-flyrpc/flyrpc/serializer/protobuf"
 )
 
 // TestV1GoServerHandshake has a client meet the old Go server, which doesn't know hello.
@@ -259,6 +262,21 @@ func v1ClientSerializer(t *testing.T) {
 			}
 		})
 	}
+	t.Run("one without a null", func(t *testing.T) {
+		cli, p := v1Dial(t, &ClientOpts{V1Serializer: protobuf.Serializer}, notFound)
+		p.empty = true
+		cli.OnMessage("/nothing", func() error { return nil })
+		cli.OnMessage("/nil", func() *wrapperspb.StringValue { return nil })
+		p.request(1, "/nothing", "")
+		p.wantAnswer(1, "")
+		p.request(2, "/nil", "")
+		p.wantAnswer(2, "")
+		call := cli.Go(v1Context(t), "/x", nil, nil)
+		p.answer(p.wantRequest("/x", ""), "", "")
+		if err := call.Err(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestV1LostAnswers has the old Go server lose answers, or send them too late.

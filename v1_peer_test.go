@@ -300,9 +300,6 @@ func notFound(p *v1Peer) error {
 	return err
 }
 
-// noHello is the handshake of a client with NoHello.
-func noHello(*v1Peer) error { return nil }
-
 // v1ClientPipe returns a Client with NoHello over a pipe, and the server at its other end.
 func v1ClientPipe(t testing.TB, opts *ClientOpts) (*Client, *v1Peer) {
 	t.Helper()

@@ -59,6 +59,7 @@ type writer struct {
 	space    chan struct{} // closed when the queue was taken; nil if nobody waits
 	idle     chan struct{} // closed when all is written; nil if nobody waits
 	err      error
+	bye      error  // refuses requests: the other end has said bye
 	appended uint64 // bytes of packets queued so far
 	writes   uint64 // write calls so far
 	written  uint64 // bytes of packets that the transport has taken so far
@@ -77,8 +78,11 @@ func (w *writer) put(ctx context.Context, f *frame, busy bool) (pos uint64, err 
 	if w.queued > 0 && w.queued+len(f.body) > w.max {
 		err = w.waitSpace(ctx, len(f.body))
 	}
-	if w.err != nil {
+	switch {
+	case w.err != nil:
 		err = w.err
+	case err == nil && f.flag == FlagWait:
+		err = w.bye
 	}
 	if f.answers != nil {
 		busy = f.answers.conn.in.remove(f.answers)
@@ -258,6 +262,13 @@ func (w *writer) drain(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// refuseRequests makes put fail with err for requests, those that wait included.
+func (w *writer) refuseRequests(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.bye = err
 }
 
 // setSingle makes each packet be written by itself.
