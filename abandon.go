@@ -80,4 +80,3 @@ func (t *callTable) dropAnswer(s *slot) {
 	}
 	t.put(s)
 }
-

@@ -212,6 +212,16 @@ func TestEncodeBody(t *testing.T) {
 	}
 }
 
+// TestEncodeBodyNoNull sends nil to a version 1 peer whose serializer has no null.
+func TestEncodeBodyNoNull(t *testing.T) {
+	ser := serializer.Adapt("none", func(any) ([]byte, error) { return nil, errors.New("no") }, json.Unmarshal)
+	for _, message := range []any{nil, (*bodyMessage)(nil)} {
+		if got, kind, err := encodeBody([]byte("before"), message, ser, true); err != nil || string(got) != "before" || kind != encodedBody {
+			t.Errorf("%T: %q of kind %d, error %v", message, got, kind, err)
+		}
+	}
+}
+
 // TestEncodeBodyCopies checks that raw messages are copied: the caller may change them.
 func TestEncodeBodyCopies(t *testing.T) {
 	message := []byte("bytes")

@@ -16,11 +16,10 @@ func TestShutdownConcurrently(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			srv := quietServer(t, nil)
 			srv.OnMessage("/slow", func() { time.Sleep(time.Second) })
-			for range 3 {
-				cli := connectPipe(t, srv, nil)
-				cli.Go(context.Background(), "/slow", nil, nil)
-				cli.Go(context.Background(), "/slow", nil, nil)
-			}
+			srv.OnDisconnect(func(*Context, error) { time.Sleep(time.Second) }) // all wait for it
+			cli := connectPipe(t, srv, nil)
+			cli.Go(context.Background(), "/slow", nil, nil)
+			cli.Go(context.Background(), "/slow", nil, nil)
 			synctest.Wait()
 			var wg sync.WaitGroup
 			for range 4 {
@@ -128,4 +127,38 @@ func TestShutdownUnderLoad(t *testing.T) {
 			t.Errorf("%d calls were handled, %d answered", handled.Load(), answered.Load())
 		}
 	}
+}
+
+// A call that waits to be written when the server says bye isn't sent.
+func TestByeRefusesWaitingCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cli, w := clientWire(t, &ClientOpts{MaxQueued: 1000})
+		go cli.Connect(context.Background())
+		w.serverHello(`{"flyrpc":2,"serializers":["json"],"frame":1000000}`)
+		synctest.Wait()
+		errs := make([]chan error, 3)
+		for i := range errs { // the first is being written, the second queued, the third waits
+			errs[i] = make(chan error, 1)
+			go func() { errs[i] <- cli.Call(context.Background(), "/big", make([]byte, 100<<10), nil) }()
+			synctest.Wait()
+		}
+		w.send(Packet{Code: "fly.bye"})
+		synctest.Wait()
+		for range 2 {
+			p := w.recv()
+			w.send(Packet{Flag: FlagResponse, Sequence: p.Sequence})
+		}
+		for _, ch := range errs[:2] {
+			if err := within(t, ch); err != nil {
+				t.Error(err)
+			}
+		}
+		err := within(t, errs[2])
+		wantErr(t, err, Unavailable, NotSent)
+		wantText(t, err.Error(), "bye")
+		w.conn.SetReadDeadline(time.Now().Add(time.Minute))
+		if n, err := w.conn.Read(make([]byte, 1)); n > 0 {
+			t.Errorf("more was sent: %v", err)
+		}
+	})
 }

@@ -7,9 +7,12 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-flyrpc/flyrpc/transport"
 )
 
 // Shutdown tells the clients, refuses what is new and lets what is open end, in both
@@ -69,6 +72,7 @@ func TestShutdownOnTheWire(t *testing.T) {
 		v1.request(1, "/slow", "")
 		synctest.Wait()
 		go srv.Shutdown(context.Background())
+		synctest.Wait()
 		p := w.recv()
 		if p.Code != "fly.bye" || p.Flag&(FlagWait|FlagResponse) != 0 || p.Sequence != 0 {
 			t.Fatalf("got %+v, want bye", p)
@@ -233,30 +237,47 @@ func TestShutdownWhileConnecting(t *testing.T) {
 	})
 }
 
-// Clients that leave just when Shutdown begins leave in order, and nothing is logged as amiss.
-func TestShutdownWhileClientsLeave(t *testing.T) {
-	for range 20 {
+// brokenConn is a connection whose other end has gone, which only writing finds out.
+type brokenConn struct {
+	net.Conn
+	gone atomic.Bool
+}
+
+func (c *brokenConn) Write(b []byte) (int, error) {
+	if c.gone.Load() {
+		return 0, syscall.EPIPE
+	}
+	return c.Conn.Write(b)
+}
+
+// A client that leaves just when Shutdown begins leaves in order; one that leaves a
+// call behind doesn't.
+func TestShutdownWhileClientLeaves(t *testing.T) {
+	for _, busy := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			log, text := newLogText()
 			srv := quietServer(t, &ServerOpts{Logger: log})
-			srv.OnDisconnect(func(_ *Context, err error) {
-				if err != nil {
-					t.Errorf("OnDisconnect got %v", err)
-				}
-			})
-			var clients []*Client
-			for range 5 {
-				clients = append(clients, connectPipe(t, srv, nil))
+			srv.OnMessage("/wait", func(ctx *Context) { <-ctx.Done() })
+			reasons := make(chan error, 1)
+			srv.OnDisconnect(func(_ *Context, err error) { reasons <- err })
+			near, far := transport.Pipe(nil)
+			conn := &brokenConn{Conn: far}
+			go srv.ServeConn(conn)
+			w := newWireEnd(t, near)
+			w.hello(plainHello)
+			if busy {
+				w.request(1, "/wait", "")
 			}
 			synctest.Wait()
-			for _, cli := range clients {
-				go cli.Close()
-			}
+			conn.gone.Store(true)
 			if err := srv.Shutdown(context.Background()); err != nil {
 				t.Error(err)
 			}
-			if s := text.String(); strings.Contains(s, "level=WARN") {
-				t.Errorf("logged: %s", s)
+			if err := within(t, reasons); (err != nil) != busy {
+				t.Errorf("busy %v: OnDisconnect got %v", busy, err)
+			}
+			if warned := strings.Contains(text.String(), "level=WARN"); warned != busy {
+				t.Errorf("busy %v, logged: %s", busy, text)
 			}
 		})
 	}
