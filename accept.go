@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"time"
 
@@ -140,7 +141,11 @@ func (c *Conn) callAuth(cr *Credentials) (id any, err error) {
 			id, err = nil, Errorf(Internal, "the credentials could not be checked")
 		}
 	}()
-	return c.srv.opts.Auth(ctx, cr)
+	id, err = c.srv.opts.Auth(ctx, cr)
+	if c.Err() != nil { // which may be all that Auth complains of
+		return nil, Errorf(Unavailable, "the connection is closed")
+	}
+	return id, err
 }
 
 // begun ends the handshake's limits on the accepting side and has OnConnect run.
@@ -179,6 +184,10 @@ func (c *Conn) beforeWait() {
 		_ = c.proto.conn.SetReadDeadline(time.Now().Add(c.ep.limits.helloTimeout))
 	}
 	c.proto.out.kick()
+	if c.batch > 1 { // let what came together be answered together, before looking for more
+		runtime.Gosched()
+	}
+	c.batch = 0
 }
 
 // farewell writes a last packet and waits until it is written.

@@ -21,6 +21,7 @@ func (c *Conn) serve() error {
 			}
 		}
 		if err == nil {
+			c.batch++
 			err = c.handle(&p)
 		}
 		if err != nil {

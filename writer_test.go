@@ -280,8 +280,8 @@ func TestWriterSingle(t *testing.T) {
 			}
 			close(gate)
 			synctest.Wait()
-			if len(conn.calls) != 20 {
-				t.Errorf("%d writes for 20 packets", len(conn.calls))
+			if len(conn.calls) != 20 || w.writes != 20 {
+				t.Errorf("%d writes, %d system calls for 20 packets", len(conn.calls), w.writes)
 			}
 			for i, call := range conn.calls {
 				if p, n, err := ParsePacket(call, 1<<20); err != nil || n != len(call) || p.Code != fmt.Sprint(i) {
