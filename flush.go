@@ -29,8 +29,8 @@ func (w *writer) startFlush(busy bool) {
 // flush writes without blocking until nothing is queued, and leaves to a worker
 // what would block.
 func (w *writer) flush(busy bool) {
-	for range flushRounds {
-		if busy {
+	for round := range flushRounds {
+		if busy && (round == 0 || w.load.Load() > 0) {
 			runtime.Gosched()
 		}
 		more, large := w.take()
@@ -94,6 +94,7 @@ func (w *writer) take() (more, large bool) {
 	large, w.large = w.large, false
 	w.offered = w.appended
 	w.queued = 0
+	w.load.Store(0)
 	if w.space != nil {
 		close(w.space)
 		w.space = nil

@@ -19,6 +19,7 @@ type incoming struct {
 	strict  bool // a version 2 request: it has its sequence to itself
 	inline  bool // handled on the reader
 	early   bool // its handler replies before it returns; guarded by inbox.mu
+	settled bool // the handler's own goroutine has answered; it alone uses this
 	gone    bool // its handler has returned; guarded by inbox.mu
 	loose   bool // counts against the limit of packets without credit
 	payload []byte

@@ -129,7 +129,10 @@ func (c *Conn) logPanic(path string, what any) {
 // end takes the packet off the books, ends its Context and starts what waited for it.
 func (in *incoming) end() {
 	c := in.conn
-	ready := c.in.finish(in)
+	var ready []*incoming
+	if !in.settled || !in.strict { // else it left the books with its answer
+		ready = c.in.finish(in)
+	}
 	in.cancel(context.Canceled, nil)
 	for _, next := range ready {
 		c.run(next, false)

@@ -47,6 +47,7 @@ func (w *writer) append(f *frame) {
 		w.queued += len(s.b) - n
 	}
 	w.appended += uint64(w.queued - before)
+	w.load.Store(int64(w.queued))
 }
 
 // room returns the last segment, which has space for n more bytes. n is at most

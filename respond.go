@@ -17,7 +17,7 @@ func (in *incoming) answer(buf []byte, result any, err error) []byte {
 		}
 		return buf
 	}
-	if !in.claimReply() {
+	if in.settled = in.claimReply(); !in.settled {
 		return buf
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-flyrpc/flyrpc/internal/pool"
@@ -51,10 +52,11 @@ type writer struct {
 	own      []byte // the reader's answers; they go first
 	ownN     int
 	queue    []segment
-	spare    []segment // the last queue's memory
-	queued   int       // bytes in queue
-	large    bool      // queue has a segment that is not pooled
-	single   bool      // each packet is written by itself (version 1)
+	spare    []segment    // the last queue's memory
+	queued   int          // bytes in queue
+	load     atomic.Int64 // queued, for those who don't hold the lock
+	large    bool         // queue has a segment that is not pooled
+	single   bool         // each packet is written by itself (version 1)
 	flushing bool
 	space    chan struct{} // closed when the queue was taken; nil if nobody waits
 	idle     chan struct{} // closed when all is written; nil if nobody waits
@@ -74,8 +76,12 @@ type writer struct {
 // other packets are likely to follow at once, which is worth a yield before writing. The
 // position it returns tells, with sent, whether any byte has been written.
 func (w *writer) put(ctx context.Context, f *frame, busy bool) (pos uint64, err error) {
+	answered := f.answers != nil && w.roomy(len(f.body))
+	if answered { // where nothing has to be waited for, not under the lock
+		busy = f.answers.conn.in.remove(f.answers)
+	}
 	w.mu.Lock()
-	if w.queued > 0 && w.queued+len(f.body) > w.max {
+	if !answered && w.queued > 0 && w.queued+len(f.body) > w.max {
 		err = w.waitSpace(ctx, len(f.body))
 	}
 	switch {
@@ -84,7 +90,7 @@ func (w *writer) put(ctx context.Context, f *frame, busy bool) (pos uint64, err 
 	case err == nil && f.flag == FlagWait:
 		err = w.bye
 	}
-	if f.answers != nil {
+	if f.answers != nil && !answered {
 		busy = f.answers.conn.in.remove(f.answers)
 	}
 	if err != nil {
@@ -173,6 +179,12 @@ func (w *writer) writeOwn() bool {
 	return true
 }
 
+// roomy reports whether n more bytes may be queued at once. It doesn't need the lock.
+func (w *writer) roomy(n int) bool {
+	load := int(w.load.Load())
+	return load == 0 || load+n <= w.max
+}
+
 // full reports whether so much is queued that packets have to wait.
 func (w *writer) full() bool {
 	w.mu.Lock()
@@ -233,6 +245,7 @@ func (w *writer) close(err error) {
 		w.err = err
 	}
 	w.queue, w.spare, w.own, w.queued, w.ownN = nil, nil, nil, 0, 0
+	w.load.Store(0)
 	if w.space != nil {
 		close(w.space)
 		w.space = nil
