@@ -78,5 +78,6 @@ func (t *callTable) dropAnswer(s *slot) {
 	if !s.isPing {
 		t.abandoned--
 	}
+	s.trim()
 	t.put(s)
 }

@@ -1,6 +1,7 @@
 package flyrpc
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-flyrpc/flyrpc/serializer"
 )
@@ -20,6 +23,9 @@ func (c *Conn) first(p *received) (hello bool, err error) {
 	if p.flag&(FlagStream|FlagMeta|zipBits) != 0 {
 		return false, fmt.Errorf("flyrpc: the first packet is neither hello nor version 1: its flags are %#x", uint8(p.flag))
 	}
+	if p.flag&FlagResponse == 0 && !printable(p.code) {
+		return false, fmt.Errorf("flyrpc: the first packet is neither hello nor version 1: its path is %q", p.code)
+	}
 	if err := c.authenticate(&Credentials{Version: 1}); err != nil {
 		w := c.ep.errors.toWire(err)
 		if p.flag&FlagWait != 0 {
@@ -29,6 +35,12 @@ func (c *Conn) first(p *received) (hello bool, err error) {
 	}
 	c.settled()
 	return false, c.unhurried()
+}
+
+// printable reports whether a path is text without control characters, as that of a
+// first packet must be: bytes that aren't packets at all rarely are.
+func printable(path []byte) bool {
+	return len(path) > 0 && utf8.Valid(path) && bytes.IndexFunc(path, unicode.IsControl) < 0
 }
 
 // isHello reports whether a packet is hello, which is never compressed.

@@ -23,7 +23,8 @@ func (c *Conn) Call(ctx context.Context, path string, message, reply any) error 
 }
 
 // SendMessage sends a one-way message to the handler of path at the other end. It
-// returns when the message is queued to be written; whether it arrives isn't known. The
+// returns when the message is queued to be written; whether it arrives isn't known. The other
+// end may drop it while it handles MaxCalls messages, holds as many more and has calls open itself. The
 // error, an Error, is for messages that were not sent.
 func (c *Conn) SendMessage(ctx context.Context, path string, message any) error {
 	call := Outgoing{Conn: c, Path: path, Message: message, OneWay: true}
@@ -57,6 +58,12 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 	if c.in.stuck.Load() { // the reader has to go on, to read the answer
 		c.in.nudge()
 	}
+	queued := false
+	defer func() {
+		if !queued { // also when the message's own methods panic
+			c.calls.withdraw(s)
+		}
+	}()
 	f := frame{flag: FlagWait, seq: s.seq, code: call.Path}
 	s.enc, s.meta, err = c.compose(ctx, m, call, &f, s.enc[:0], s.meta[:0])
 	if err == nil {
@@ -66,9 +73,9 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 		}
 	}
 	if err != nil {
-		c.calls.withdraw(s)
 		return nil, notSent(err)
 	}
+	queued = true
 	return s, nil
 }
 
@@ -145,9 +152,8 @@ func (c *Conn) finish(ctx context.Context, s *slot, call *Outgoing) error {
 			<-s.ready
 		}
 	}
-	err := c.take(ctx, s, call.Reply)
-	c.calls.release(s)
-	return err
+	defer c.calls.release(s) // the serializer may panic
+	return c.take(ctx, s, call.Reply)
 }
 
 // giveUp tells a version 2 peer that nobody waits for an abandoned call any more.

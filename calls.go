@@ -255,6 +255,15 @@ func (t *callTable) withdraw(s *slot) {
 
 // release frees the slot of a call whose caller has its answer.
 func (t *callTable) release(s *slot) {
+	s.trim()
+	t.mu.Lock()
+	t.put(s)
+	t.mu.Unlock()
+	t.onFree()
+}
+
+// trim drops what a slot doesn't keep between calls.
+func (s *slot) trim() {
 	s.answer = answer{}
 	if cap(s.enc) > maxKeptBody {
 		s.enc = nil
@@ -262,10 +271,9 @@ func (t *callTable) release(s *slot) {
 	if cap(s.buf) > maxKeptBody {
 		s.buf = nil
 	}
-	t.mu.Lock()
-	t.put(s)
-	t.mu.Unlock()
-	t.onFree()
+	if cap(s.meta) > maxKeptBody {
+		s.meta = nil
+	}
 }
 
 // put makes s free and hands it on to whoever waits longest. It is called with the

@@ -345,7 +345,7 @@ func (c *Client) Ping(length int, timeout time.Duration) (time.Duration, error) 
 	if err != nil {
 		return 0, err
 	}
-	return conn.Ping(length, timeout)
+	return conn.ping(ctx, length, 0)
 }
 
 // Close closes the connection at once, if there is one; open calls in both directions end with

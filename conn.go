@@ -53,6 +53,7 @@ type Conn struct {
 	mode  atomic.Pointer[mode]
 
 	identity any
+	dropped  bool // a message was dropped, and logged; the reader's
 	batch    int  // packets handled since the reader last waited
 	fresh    bool // the accepting side has handled no packet yet; the reader's
 	hurried  bool // the first packet has its deadline; the reader's

@@ -105,7 +105,8 @@ func (c *Context) Param(name string) string {
 	return ""
 }
 
-// ReceivedAt returns when the packet's last bytes were read.
+// ReceivedAt returns when the packet was read: its last bytes if it is small, those of its
+// header if its payload has 16 KiB or more. The caller's deadline counts from there.
 func (c *Context) ReceivedAt() time.Time { return c.in.at }
 
 // Packet returns a copy of the packet that is handled, which the caller may keep.
@@ -167,7 +168,11 @@ func (c *Context) Reply(code Code, payload []byte) error {
 	if m := in.conn.mode.Load(); m.v1 {
 		payload = m.v1Payload(code, payload)
 	}
-	return in.send(string(code), payload, kind, false)
+	err := in.send(string(code), payload, kind, false)
+	if in.inline { // the reader may not look again
+		in.conn.proto.out.kick()
+	}
+	return err
 }
 
 // v1Payload returns what a version 1 peer gets for a payload that isn't there: it may
@@ -196,12 +201,12 @@ func (c *Context) SendMessage(path string, message any) error {
 }
 
 // Ping measures the time a packet takes to the other end and back, as Conn.Ping
-// does.
+// does. It ends with this Context.
 func (c *Context) Ping(length int, timeout time.Duration) (time.Duration, error) {
 	if c.Err() != nil {
 		return 0, ctxErr(c, NotSent, pingPath)
 	}
-	return c.in.conn.Ping(length, timeout)
+	return c.in.conn.ping(c, length, timeout)
 }
 
 // claimReply reports whether nobody has answered yet, and makes the caller the one

@@ -133,10 +133,11 @@ func TestReply(t *testing.T) {
 	await1(t, p.cc.Done(), "the handler of the message")
 }
 
-// TestReplyFreesTheSlot: a call that is answered early is over, while its handler goes on.
+// TestReplyFreesTheSlot: a call that is answered early is over, while its handler goes on; as
+// many such handlers as calls may run, no more.
 func TestReplyFreesTheSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPair(t, &ServerOpts{MaxCalls: 1}, nil, func(srv *Server, cli *Client) {
+		p := newPair(t, &ServerOpts{MaxCalls: 5}, nil, func(srv *Server, cli *Client) {
 			srv.OnMessage("/early", func(ctx *Context) error {
 				defer time.Sleep(time.Minute)
 				return ctx.Reply("", nil)
@@ -151,6 +152,7 @@ func TestReplyFreesTheSlot(t *testing.T) {
 		if n := p.sc.in.count(); n != 10 || time.Since(begin) > time.Second {
 			t.Errorf("%d handlers run after %v", n, time.Since(begin))
 		}
+		wantFailed(t, p.cli.Call(t.Context(), "/early", nil, nil), Busy, NotProcessed)
 		time.Sleep(2 * time.Minute)
 		wantEmpty(t, "server", p.sc)
 	})

@@ -74,7 +74,7 @@ func (c *Conn) refuseLong(p *received, cause error) error {
 			return err
 		}
 	default:
-		c.ep.log.Warn("flyrpc: message dropped: "+cause.Error(), "conn", c.id, "path", string(p.code))
+		c.logDropped(cause.Error(), string(p.code))
 	}
 	return c.proto.in.skip(p.length)
 }
@@ -158,16 +158,13 @@ func (c *Conn) streamFrame(p *received) error {
 	switch {
 	case p.flag&(FlagResponse|FlagWait) == 0 && string(p.code) == "c":
 		if in := c.in.find(p.seq); in != nil {
-			in.cancel(context.Canceled, errCallerGaveUp)
+			in.cancel(context.Canceled)
 		}
 	case p.flag&(FlagResponse|FlagWait) == FlagWait:
 		return c.reject(p.seq, BadRequest, "streams and messages in pieces are not accepted here")
 	}
 	return nil
 }
-
-// errCallerGaveUp is why a handler's Context ended when its caller sent a cancellation.
-var errCallerGaveUp = errors.New("the caller gave up")
 
 // reject answers a request without a handler, from the reader.
 func (c *Conn) reject(seq uint16, code Code, message string) error {
@@ -247,8 +244,19 @@ func (c *Conn) overflow(in *incoming) error {
 	if in.flag&FlagWait != 0 {
 		return c.reject(in.seq, Busy, fmt.Sprintf("%d packets are being handled and as many wait", c.ep.limits.maxCalls))
 	}
-	c.ep.log.Warn("flyrpc: message dropped: too many are being handled and calls to the other end are open", "conn", c.id, "path", in.path)
+	c.logDropped("too many are being handled and calls to the other end are open", in.path)
 	return nil
+}
+
+// logDropped says that a message is dropped: the first of a connection at Warn, so that a
+// peer can't fill the log, the others at Debug.
+func (c *Conn) logDropped(why, path string) {
+	level := slog.LevelWarn
+	if c.dropped {
+		level = slog.LevelDebug
+	}
+	c.dropped = true
+	c.ep.log.Log(context.Background(), level, "flyrpc: message dropped: "+why, "conn", c.id, "path", path)
 }
 
 // awaitRoom stops reading until a handler has ended or a call to the other end,

@@ -47,6 +47,9 @@ func (b *inbox) add(in *incoming) verdict {
 		if _, dup := b.open[in.seq]; dup || len(b.open) >= b.limit {
 			return admitConflict
 		}
+		if len(b.open)+len(b.early) >= 2*b.limit || b.gated && b.heavy(in) {
+			return admitRefuse
+		}
 		if b.open == nil {
 			b.open = make(map[uint16]*incoming)
 		}
@@ -67,7 +70,7 @@ func (b *inbox) add(in *incoming) verdict {
 		b.stuck.Store(true)
 		return admitWait
 	}
-	if len(b.held) >= 2*b.limit || b.heldLen+len(in.payload) > maxHeld {
+	if len(b.held) >= 2*b.limit || b.heavy(in) {
 		if canWait {
 			b.stuck.Store(true)
 			return admitWait
@@ -78,8 +81,13 @@ func (b *inbox) add(in *incoming) verdict {
 	return admitHeld
 }
 
-// maxHeld is the most bytes in packets that wait for OnConnect or for room.
+// maxHeld is the most bytes in packets that wait for OnConnect or for room, unless it is one alone.
 const maxHeld = 1 << 20
+
+// heavy reports whether in is too much beside what is held already.
+func (b *inbox) heavy(in *incoming) bool {
+	return len(b.held) > 0 && b.heldLen+len(in.payload) > maxHeld
+}
 
 // hold keeps in, with a payload of its own, until there is room.
 func (b *inbox) hold(in *incoming) {
@@ -110,7 +118,7 @@ func (b *inbox) join(in *incoming) {
 	}
 	b.mu.Unlock()
 	if cause != nil {
-		in.cancel(context.Canceled, cause)
+		in.cancel(context.Canceled)
 	}
 }
 
@@ -274,7 +282,7 @@ func (b *inbox) takeHeld() []*incoming {
 // close cancels everything with cause and refuses what still comes.
 func (b *inbox) close(cause error) {
 	for _, in := range b.shut(cause) {
-		in.cancel(context.Canceled, cause)
+		in.cancel(context.Canceled)
 	}
 }
 

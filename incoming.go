@@ -32,10 +32,10 @@ type incoming struct {
 	prev, next *incoming // in inbox.loose
 
 	mu       sync.Mutex
+	started  bool // the handler has started
 	deadline time.Time
 	done     chan struct{} // nil until somebody asks for it
 	err      error         // why the Context has ended
-	cause    error
 	timer    *time.Timer
 	after    []func()
 }
@@ -48,13 +48,13 @@ type outcome struct {
 }
 
 // cancel ends the handler's Context.
-func (in *incoming) cancel(err, cause error) {
+func (in *incoming) cancel(err error) {
 	in.mu.Lock()
 	if in.err != nil {
 		in.mu.Unlock()
 		return
 	}
-	in.err, in.cause = err, cause
+	in.err = err
 	if in.done != nil {
 		close(in.done)
 	}
@@ -71,8 +71,16 @@ func (in *incoming) cancel(err, cause error) {
 	}
 }
 
+// hasStarted reports whether the handler has started. Once the Context has ended that
+// doesn't change any more.
+func (in *incoming) hasStarted() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.started
+}
+
 // expire ends the handler's Context because its deadline has passed.
-func (in *incoming) expire() { in.cancel(context.DeadlineExceeded, nil) }
+func (in *incoming) expire() { in.cancel(context.DeadlineExceeded) }
 
 // doneChan returns the channel that is closed when the Context ends.
 func (in *incoming) doneChan() <-chan struct{} {
@@ -110,15 +118,19 @@ func (in *incoming) afterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	i := len(in.after)
+	i, stopped := len(in.after), false
 	in.after = append(in.after, f)
 	return func() bool {
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		if i >= len(in.after) || in.after[i] == nil {
+		if stopped || i >= len(in.after) {
 			return false
 		}
+		stopped = true
 		in.after[i] = nil
+		for n := len(in.after); n > 0 && in.after[n-1] == nil; n-- {
+			in.after = in.after[:n-1]
+		}
 		return true
 	}
 }

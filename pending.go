@@ -51,5 +51,11 @@ type pendingTask struct {
 // Run ends the Pending with the error of f.
 func (t pendingTask) Run(*pool.Worker) {
 	defer close(t.p.done)
+	t.p.err = localErr(Internal, Unknown, nil, "an interceptor or the serializer ended the call's goroutine")
+	defer func() {
+		if r := recover(); r != nil {
+			t.p.err = localErr(Internal, Unknown, nil, "an interceptor or the serializer panicked: %v", r)
+		}
+	}()
 	t.p.err = t.f()
 }

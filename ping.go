@@ -9,6 +9,11 @@ import (
 // back. It takes none of the calls the other end accepts. A timeout of zero or less waits until
 // the connection ends. Any answer counts, a version 1 peer's NOT_FOUND too.
 func (c *Conn) Ping(length int, timeout time.Duration) (time.Duration, error) {
+	return c.ping(context.Background(), length, timeout)
+}
+
+// ping is Ping that ends with ctx too.
+func (c *Conn) ping(ctx context.Context, length int, timeout time.Duration) (time.Duration, error) {
 	if length < 0 || length > maxPing {
 		return 0, localErr(BadRequest, NotSent, nil, "a ping has 0 to %d bytes, not %d", maxPing, length)
 	}
@@ -39,6 +44,11 @@ func (c *Conn) Ping(length int, timeout time.Duration) (time.Duration, error) {
 	case <-expired:
 		if c.calls.abandon(s) {
 			return 0, localErr(Timeout, Unknown, context.DeadlineExceeded, "no pong within %v", timeout)
+		}
+		<-s.ready
+	case <-ctx.Done():
+		if c.calls.abandon(s) {
+			return 0, ctxErr(ctx, Unknown, pingPath)
 		}
 		<-s.ready
 	}

@@ -67,6 +67,7 @@ func (in *incoming) start(deadline time.Time) error {
 	in.mu.Lock()
 	in.deadline = deadline
 	err := in.err
+	in.started = err == nil || in.flag&FlagWait == 0
 	in.mu.Unlock()
 	switch {
 	case err != nil && in.flag&FlagWait != 0: // a message that has come is handled
@@ -133,7 +134,7 @@ func (in *incoming) end() {
 	if !in.settled || !in.strict { // else it left the books with its answer
 		ready = c.in.finish(in)
 	}
-	in.cancel(context.Canceled, nil)
+	in.cancel(context.Canceled)
 	for _, next := range ready {
 		c.run(next, false)
 	}

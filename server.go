@@ -325,7 +325,7 @@ func (s *Server) ending(c *Conn) {
 			reason = nil
 		}
 		in := c.bareIncoming()
-		in.cancel(context.Canceled, c.reason)
+		in.cancel(context.Canceled)
 		in.route = &route{path: "OnDisconnect", handler: func(ctx *Context) (any, error) { f(ctx, reason); return nil, nil }}
 		_, _ = in.invoke()
 	}

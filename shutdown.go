@@ -84,17 +84,29 @@ func (c *Conn) busy() bool { return c.in.count() > 0 || c.calls.count() > 0 }
 // cutShort answers the requests whose handlers still run, or wait to, with UNAVAILABLE, cancels them
 // and closes the connection.
 func (c *Conn) cutShort(why *Error) {
-	for _, in := range append(c.in.requests(), c.in.takeHeld()...) {
-		if in.flag&FlagWait == 0 {
-			continue
+	c.proto.out.hurry()
+	open := append(c.in.requests(), c.in.takeHeld()...)
+	for _, in := range open {
+		if !in.hasStarted() { // first those that would start when others end
+			in.cutShort(why)
 		}
-		claimed := in.claimReply() // before the handler can answer with its end
-		in.cancel(context.Canceled, why)
-		if claimed {
-			in.respondError(why, false)
-		}
+	}
+	for _, in := range open {
+		in.cutShort(why)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lingerFor)
 	defer cancel()
 	c.linger(ctx, ErrServerClosed)
+}
+
+// cutShort cancels a request and answers it with why, unless it was answered.
+func (in *incoming) cutShort(why *Error) {
+	if in.flag&FlagWait == 0 {
+		return
+	}
+	claimed := in.claimReply() // before the handler can answer with its end
+	in.cancel(context.Canceled)
+	if claimed {
+		in.respondError(why, !in.hasStarted())
+	}
 }

@@ -56,6 +56,7 @@ type writer struct {
 	queued   int          // bytes in queue
 	load     atomic.Int64 // queued, for those who don't hold the lock
 	large    bool         // queue has a segment that is not pooled
+	rush     bool         // nothing has to wait any more
 	single   bool         // each packet is written by itself (version 1)
 	flushing bool
 	space    chan struct{} // closed when the queue was taken; nil if nobody waits
@@ -81,7 +82,7 @@ func (w *writer) put(ctx context.Context, f *frame, busy bool) (pos uint64, err 
 		busy = f.answers.conn.in.remove(f.answers)
 	}
 	w.mu.Lock()
-	if !answered && w.queued > 0 && w.queued+len(f.body) > w.max {
+	if !answered && w.over(len(f.body)) {
 		err = w.waitSpace(ctx, len(f.body))
 	}
 	switch {
@@ -119,7 +120,7 @@ func (w *writer) putNow(f *frame) error {
 // reports whether the packet was queued.
 func (w *writer) tryPut(f *frame) bool {
 	w.mu.Lock()
-	if w.err != nil || w.queued > 0 && w.queued+len(f.body) > w.max {
+	if w.err != nil || w.over(len(f.body)) {
 		w.mu.Unlock()
 		return false
 	}
@@ -179,6 +180,20 @@ func (w *writer) writeOwn() bool {
 	return true
 }
 
+// over reports whether a packet with n bytes of body has to wait.
+func (w *writer) over(n int) bool { return !w.rush && w.queued > 0 && w.queued+n > w.max }
+
+// hurry lets all who wait queue what they have: the connection is about to end.
+func (w *writer) hurry() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rush = true
+	if w.space != nil {
+		close(w.space)
+		w.space = nil
+	}
+}
+
 // roomy reports whether n more bytes may be queued at once. It doesn't need the lock.
 func (w *writer) roomy(n int) bool {
 	load := int(w.load.Load())
@@ -205,7 +220,7 @@ func (w *writer) kick() {
 // waitSpace waits until n more bytes may be queued. It is called, and returns, with
 // the lock held.
 func (w *writer) waitSpace(ctx context.Context, n int) error {
-	for w.err == nil && w.queued > 0 && w.queued+n > w.max {
+	for w.err == nil && w.over(n) {
 		if w.space == nil {
 			w.space = make(chan struct{})
 		}

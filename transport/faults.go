@@ -11,7 +11,7 @@ func (c *MemConn) SetDelay(d time.Duration) {
 	c.out.delay = max(d, 0)
 }
 
-// SetPartition, with on, holds everything this end sends, its end included: the
+// SetPartition holds, with on, everything this end sends, its end included: the
 // other end sees silence. Writes succeed until the buffer is full and wait then.
 // What has arrived already can still be read. With off, what was held arrives,
 // when its delay is over. For silence in both directions set it on both ends.

@@ -14,7 +14,7 @@ type marked struct{ A int }
 
 type item struct {
 	A, B, C, D int64
-	hidden     []large //nolint:unused // unexported fields cost nothing
+	_          []large // unexported fields cost nothing
 }
 
 type large [1000]byte
@@ -141,7 +141,7 @@ func TestDeepTypes(t *testing.T) {
 func TestCache(t *testing.T) {
 	c := plan.NewCache(model)
 	typ := reflect.TypeFor[outer]()
-	if c.For(typ) != c.For(typ) {
+	if first, again := c.For(typ), c.For(typ); first != again {
 		t.Error("the same type has two plans")
 	}
 	if n := testing.AllocsPerRun(10, func() { c.For(typ) }); n != 0 {
