@@ -285,12 +285,11 @@ func (c *Conn) run(in *incoming, fromReader bool) {
 	case in.route.opts.ordered():
 		c.in.enqueue(in)
 	default:
-		w := c.ep.workers.Get()
+		var data []byte
 		if in.shared {
-			w.In = append(w.In[:0], in.payload...)
-			in.payload = w.In
+			data = in.payload
 		}
-		w.Start(in)
+		c.ep.workers.Go(in, data)
 	}
 }
 

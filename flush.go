@@ -20,7 +20,7 @@ func (w *writer) startFlush(busy bool) {
 	w.flushing = true
 	w.mu.Unlock()
 	if w.try == nil {
-		w.workers.Go(w)
+		w.workers.Go(w, nil)
 		return
 	}
 	w.flush(busy)
@@ -49,7 +49,7 @@ func (w *writer) flush(busy bool) {
 			break
 		}
 	}
-	w.workers.Go(w)
+	w.workers.Go(w, nil)
 }
 
 // Run writes, on a worker, until nothing is queued.

@@ -33,7 +33,7 @@ func (b *inbox) queueUp(in *incoming) {
 	}
 	q := &orderedQueue{inbox: b, route: in.route, packets: []*incoming{in}}
 	b.ordered[in.route.index] = q
-	in.conn.ep.workers.Go(q)
+	in.conn.ep.workers.Go(q, nil)
 }
 
 // Run handles packets until there are no more.
@@ -74,7 +74,7 @@ func (q *orderedQueue) next(done *incoming) *incoming {
 // handOver continues the queue on another worker, after done.
 func (b *inbox) handOver(q *orderedQueue, done *incoming) {
 	if q.next(done) != nil {
-		done.conn.ep.workers.Go(q)
+		done.conn.ep.workers.Go(q, nil)
 	}
 }
 

@@ -29,7 +29,7 @@ func (c *Conn) Go(ctx context.Context, path string, message, reply any) *Pending
 	p := &Pending{done: make(chan struct{})}
 	call := &Outgoing{Conn: c, Path: path, Message: message, Reply: reply}
 	if c.ep.invoke != nil {
-		c.ep.workers.Go(pendingTask{p, func() error { return c.ep.invoke(ctx, call) }})
+		c.ep.workers.Go(pendingTask{p, func() error { return c.ep.invoke(ctx, call) }}, nil)
 		return p
 	}
 	s, err := c.start(ctx, call)
@@ -38,7 +38,7 @@ func (c *Conn) Go(ctx context.Context, path string, message, reply any) *Pending
 		close(p.done)
 		return p
 	}
-	c.ep.workers.Go(pendingTask{p, func() error { return c.finish(ctx, s, call) }})
+	c.ep.workers.Go(pendingTask{p, func() error { return c.finish(ctx, s, call) }}, nil)
 	return p
 }
 

@@ -11,7 +11,12 @@ import (
 )
 
 // Run handles the packet on a worker.
-func (in *incoming) Run(w *pool.Worker) { w.Out = in.process(w.Out[:0]) }
+func (in *incoming) Run(w *pool.Worker) {
+	if in.shared {
+		in.payload = w.In
+	}
+	w.Out = in.process(w.Out[:0])
+}
 
 // process handles the packet and answers it. buf is for encoding the answer; it returns
 // the buffer to use next time.

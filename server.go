@@ -227,7 +227,7 @@ func (s *Server) connected(c *Conn) {
 		}
 		if onConnect != nil {
 			c.greeted = make(chan struct{})
-			s.ep.workers.Go(connectTask{s, c, onConnect})
+			s.ep.workers.Go(connectTask{s, c, onConnect}, nil)
 		}
 	})
 }

@@ -1,8 +1,11 @@
 // Package pool runs tasks on warm goroutines.
 //
 // A goroutine that has just run a task has a stack of the right size and its data in the
-// caches, so the one that went idle last is the first to be used again. A new one is
-// started only if none is idle, so a task never waits for another.
+// caches. So a worker that ends a task goes on with the next one that waits, and the one
+// that went idle last is the first to be used again. A task never waits for another to
+// end: as long as tasks wait, one worker is on its way to take the next of them, and that
+// one wakes another before it begins. While tasks are short, few workers do many of them
+// and hardly any is woken; when they block, each has a worker to itself.
 package pool
 
 import (
@@ -26,7 +29,9 @@ type Task interface {
 // concurrently.
 type Pool struct {
 	mu     sync.Mutex
+	tasks  queue
 	idle   []*Worker // the one that went idle last is last
+	waking bool      // a worker is on its way to take a task
 	low    int       // the fewest idle workers since the last trim
 	trim   *time.Timer
 	closed bool
@@ -34,68 +39,99 @@ type Pool struct {
 
 // Worker is one goroutine of a Pool with its buffers.
 type Worker struct {
-	// In and Out are buffers for the task's use. Between Get and Run they belong to whoever
-	// got the worker; while the task runs, to the task.
+	// In holds the data that came with the task. Out is a buffer for the task's use. Both
+	// are the task's while it runs.
 	In, Out []byte
 
-	pool  *Pool
-	tasks chan Task
+	pool *Pool
+	wake chan struct{} // capacity 1; closed to end the worker
 }
 
-// Get takes a worker out of the pool: the one that went idle last, or a new one. The
-// caller must call its Start exactly once.
-func (p *Pool) Get() *Worker {
+// Go runs t on a worker, which finds a copy of data in its In. Tasks begin in the order in
+// which they are given.
+func (p *Pool) Go(t Task, data []byte) {
 	p.mu.Lock()
-	if n := len(p.idle); n > 0 {
-		w := p.idle[n-1]
-		p.idle[n-1] = nil
-		p.idle = p.idle[:n-1]
-		p.low = min(p.low, n-1)
-		p.mu.Unlock()
-		return w
-	}
+	p.tasks.push(t, data)
+	w := p.summon()
 	p.mu.Unlock()
-	w := &Worker{pool: p, tasks: make(chan Task, 1)}
-	go w.loop()
+	w.start()
+}
+
+// summon returns the worker to start so that the next task is taken, or nil if there
+// is none or a worker is on its way. It is called with the lock held.
+func (p *Pool) summon() *Worker {
+	if p.waking || p.tasks.len() == 0 {
+		return nil
+	}
+	p.waking = true
+	n := len(p.idle) - 1
+	if n < 0 {
+		return &Worker{pool: p}
+	}
+	w := p.idle[n]
+	p.idle[n] = nil
+	p.idle = p.idle[:n]
+	p.low = min(p.low, n)
 	return w
 }
 
-// Go runs t on a worker.
-func (p *Pool) Go(t Task) { p.Get().Start(t) }
-
-// Start runs t on the worker's goroutine and returns at once.
-func (w *Worker) Start(t Task) { w.tasks <- t }
+// start starts a worker that summon returned.
+func (w *Worker) start() {
+	switch {
+	case w == nil:
+	case w.wake == nil:
+		w.wake = make(chan struct{}, 1)
+		go w.loop()
+	default:
+		w.wake <- struct{}{}
+	}
+}
 
 // loop runs tasks until the pool drops the worker. A task that ends its goroutine
 // with runtime.Goexit ends the worker and nothing else.
 func (w *Worker) loop() {
-	for t := range w.tasks {
-		t.Run(w)
-		if !w.pool.park(w) {
+	for woken := true; ; {
+		t, more := w.take(woken)
+		if !more {
 			return
 		}
+		if woken = t == nil; woken {
+			if _, more = <-w.wake; !more {
+				return
+			}
+			continue
+		}
+		t.Run(w)
 	}
 }
 
-// park makes w idle and reports whether it may stay.
-func (p *Pool) park(w *Worker) bool {
-	if cap(w.In) > maxKept {
-		w.In = nil
-	}
+// take returns the next task. If there is none it makes w idle, or reports that w is to end.
+func (w *Worker) take(woken bool) (t Task, more bool) {
+	p := w.pool
 	if cap(w.Out) > maxKept {
 		w.Out = nil
 	}
 	p.mu.Lock()
+	if woken {
+		p.waking = false
+	}
+	if p.tasks.len() > 0 {
+		t = p.tasks.pop(&w.In)
+		other := p.summon()
+		p.mu.Unlock()
+		other.start()
+		return t, true
+	}
 	defer p.mu.Unlock()
 	if p.closed {
-		return false
+		return nil, false
 	}
 	p.idle = append(p.idle, w)
 	if p.trim == nil {
 		p.low = 0
 		p.trim = time.AfterFunc(trimEvery, p.trimIdle)
 	}
-	return true
+	return nil, true
 }
 
 // trimIdle ends the workers that were idle all the time since the last trim.
@@ -106,12 +142,13 @@ func (p *Pool) trimIdle() {
 		return
 	}
 	for _, w := range p.idle[:p.low] {
-		close(w.tasks)
+		close(w.wake)
 	}
 	n := copy(p.idle, p.idle[p.low:])
 	clear(p.idle[n:])
 	p.idle = p.idle[:n]
 	p.low = n
+	p.tasks.trim()
 	if n == 0 {
 		p.idle, p.trim = nil, nil
 		return
@@ -126,7 +163,7 @@ func (p *Pool) Close() {
 	defer p.mu.Unlock()
 	p.closed = true
 	for _, w := range p.idle {
-		close(w.tasks)
+		close(w.wake)
 	}
 	p.idle = nil
 	if p.trim != nil {
