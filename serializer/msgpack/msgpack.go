@@ -73,6 +73,7 @@ func New(limits serializer.Limits) serializer.Serializer {
 type codec struct {
 	limits   serializer.Limits
 	plans    *plan.Cache
+	types    sync.Map  // reflect.Type to *typeInfo
 	encoders sync.Pool // of *encoder
 	decoders sync.Pool // of *decoder
 }
@@ -99,23 +100,59 @@ func (c *codec) Name() string { return name }
 // Encode appends v to dst. A nil v, and a nil pointer, is MessagePack's nil.
 func (c *codec) Encode(dst []byte, v any) (out []byte, err error) {
 	e := c.encoders.Get().(*encoder)
-	defer func() {
-		if r := recover(); r != nil {
-			out, err = dst, fmt.Errorf("msgpack: encoding %T panicked: %v", v, r)
-		}
-	}()
-	// Every time, because a type's own EncodeMsgpack can change all of it.
 	e.out.buf = dst
-	e.lib.Reset(&e.out)
-	e.lib.UseCompactInts(true)
-	e.lib.SetCustomStructTag("json")
-	err = e.lib.Encode(v)
+	if s, rv := c.plainOf(v); s != nil {
+		err = s.encode(e, rv)
+	} else {
+		err = e.encode(v)
+	}
 	out, e.out.buf = e.out.buf, nil
 	c.encoders.Put(e)
 	if err != nil {
 		return dst, fmt.Errorf("msgpack: cannot encode %T: %w", v, err)
 	}
 	return out, nil
+}
+
+// plainOf returns how to encode v if it is a plain struct, or a pointer to one.
+func (c *codec) plainOf(v any) (*plainStruct, reflect.Value) {
+	rv := reflect.ValueOf(v)
+	if rv.Kind() == reflect.Pointer {
+		rv = rv.Elem()
+	}
+	if rv.Kind() != reflect.Struct {
+		return nil, rv
+	}
+	return c.typeInfo(rv.Type()).plain, rv
+}
+
+// encode has the library encode v.
+func (e *encoder) encode(v any) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("it panicked: %v", r)
+		}
+	}()
+	// Every time, because a type's own EncodeMsgpack can change all of it.
+	e.lib.Reset(&e.out)
+	e.lib.UseCompactInts(true)
+	e.lib.SetCustomStructTag("json")
+	return e.lib.Encode(v)
+}
+
+// typeInfo is what the codec knows about a type.
+type typeInfo struct {
+	plan  *plan.Plan
+	plain *plainStruct // nil if the library has to code it
+}
+
+// typeInfo returns what is known about a type.
+func (c *codec) typeInfo(t reflect.Type) *typeInfo {
+	if i, ok := c.types.Load(t); ok {
+		return i.(*typeInfo)
+	}
+	i, _ := c.types.LoadOrStore(t, &typeInfo{plan: c.plans.For(t), plain: newPlainStruct(t)})
+	return i.(*typeInfo)
 }
 
 func (c *codec) Decode(data []byte, v any) error {
@@ -127,8 +164,9 @@ func (c *codec) Decode(data []byte, v any) error {
 	}
 	target := reflect.ValueOf(v).Elem()
 	d := c.decoders.Get().(*decoder)
+	info := c.typeInfo(decodedType(target))
 	w := walk{
-		plan: c.plans.For(decodedType(target)), stack: d.stack,
+		plan: info.plan, stack: d.stack,
 		depth: c.limits.Depth, budget: c.limits.Budget(len(data)),
 	}
 	if w.plan.Opaque {
@@ -145,7 +183,11 @@ func (c *codec) Decode(data []byte, v any) error {
 	if presized {
 		presize(target, data)
 	}
-	if err := d.decode(data, v, target, w.ext); err != nil {
+	if s := info.plain; s != nil && target.Kind() == reflect.Struct && !w.ext && s.takes(data) {
+		if err := d.plain(data, v, target, s); err != nil {
+			return err
+		}
+	} else if err := d.decode(data, v, target, w.ext); err != nil {
 		return err // and d is dropped: the library may have stopped halfway
 	}
 	if w.longest <= maxKept && !w.plan.Opaque {
@@ -178,6 +220,19 @@ func (d *decoder) decode(data []byte, v any, target reflect.Value, guard bool) (
 	d.lib.SetCustomStructTag("json")
 	d.lib.DisableAllocLimit(true) // lengths have been checked
 	err = d.lib.Decode(v)
+	d.in.reset(nil, false)
+	if err != nil {
+		return fmt.Errorf("msgpack: cannot decode into %T: %w", v, errtext.Brief(err))
+	}
+	return nil
+}
+
+// plain decodes a map, which has been walked through, into a plain struct.
+func (d *decoder) plain(data []byte, v any, target reflect.Value, s *plainStruct) error {
+	d.in.reset(data, false)
+	d.lib.Reset(&d.in)
+	d.lib.DisableAllocLimit(true)
+	err := s.decode(d, target)
 	d.in.reset(nil, false)
 	if err != nil {
 		return fmt.Errorf("msgpack: cannot decode into %T: %w", v, errtext.Brief(err))
