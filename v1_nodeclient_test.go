@@ -216,7 +216,7 @@ func v1OneWrite(t *testing.T, way string) {
 	srv.OnMessage("/alive", alive)
 	srv.OnMessage("/inline", func(s string) string { return s }, Inline)
 	srv.OnMessage("/ordered", func(s string) string { return s }, Ordered)
-	srv.OnMessage("/large", func() string { return strings.Repeat("x", 70_000) })
+	srv.OnMessage("/large", func() string { return strings.Repeat("x", 20_000) }) // all of them fit into the queue, so that no broadcast is left out
 	srv.OnMessage("/nil", func() {})
 	srv.OnMessage("/fail", func() error { return errors.New("failed") })
 	srv.OnMessage("/panic", func() { panic("x") })

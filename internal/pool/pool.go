@@ -108,6 +108,9 @@ func (w *Worker) loop() {
 // take returns the next task. If there is none it makes w idle, or reports that w is to end.
 func (w *Worker) take(woken bool) (t Task, more bool) {
 	p := w.pool
+	if cap(w.In) > maxKept {
+		w.In = nil
+	}
 	if cap(w.Out) > maxKept {
 		w.Out = nil
 	}

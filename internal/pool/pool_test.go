@@ -2,6 +2,7 @@ package pool
 
 import (
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,7 +27,7 @@ func TestTasksRunConcurrently(t *testing.T) {
 	all.Add(n)
 	for range n {
 		// Each task ends only when all have begun.
-		p.Go(taskFunc(func(*Worker) { all.Done(); all.Wait() }))
+		p.Go(taskFunc(func(*Worker) { all.Done(); all.Wait() }), nil)
 	}
 	all.Wait()
 }
@@ -35,18 +36,80 @@ func TestLastIdleFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool
 		defer p.Close()
-		a, b := p.Get(), p.Get()
-		a.Start(taskFunc(func(*Worker) {}))
+		var a, b, c *Worker
+		gateA, gateB := make(chan struct{}), make(chan struct{})
+		p.Go(taskFunc(func(w *Worker) { a = w; <-gateA }), nil)
+		p.Go(taskFunc(func(w *Worker) { b = w; <-gateB }), nil)
 		synctest.Wait()
-		b.Start(taskFunc(func(*Worker) {}))
+		close(gateA)
 		synctest.Wait()
-		if w := p.Get(); w != b {
+		close(gateB)
+		synctest.Wait()
+		p.Go(taskFunc(func(w *Worker) { c = w }), nil)
+		synctest.Wait()
+		if a == b || c != b {
 			t.Error("the worker that went idle last is not the first to be used")
-		} else {
-			w.Start(taskFunc(func(*Worker) {}))
+		}
+	})
+}
+
+// TestNoTaskWaitsForAnother starts tasks that block behind and before others, from
+// tasks too: each begins although none ends.
+func TestNoTaskWaitsForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Pool
+		defer p.Close()
+		gate := make(chan struct{})
+		var began atomic.Int32
+		block := taskFunc(func(*Worker) { began.Add(1); <-gate })
+		for range 50 {
+			p.Go(block, nil)
+			p.Go(taskFunc(func(*Worker) { p.Go(block, nil) }), nil)
 		}
 		synctest.Wait()
+		if n := began.Load(); n != 100 {
+			t.Errorf("%d of 100 tasks have begun", n)
+		}
+		close(gate)
 	})
+}
+
+// TestShortTasksShareWorkers gives many tasks at once, of which none blocks.
+func TestShortTasksShareWorkers(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var p Pool
+	defer p.Close()
+	const n = 1000
+	workers, done := make(map[*Worker]int), make(chan struct{})
+	last := 0 // tasks begin in order, and only one runs at a time
+	for i := range n {
+		p.Go(taskFunc(func(w *Worker) {
+			workers[w]++
+			if string(w.In) != strconv.Itoa(i) || i != last {
+				t.Errorf("task %d has the data %q, after %d", i, w.In, last)
+			}
+			if last++; last == n {
+				close(done)
+			}
+		}), []byte(strconv.Itoa(i)))
+	}
+	<-done
+	if len(workers) > 3 {
+		t.Errorf("%d workers ran %d tasks", len(workers), n)
+	}
+}
+
+func TestDataIsCopied(t *testing.T) {
+	var p Pool
+	defer p.Close()
+	data, got := []byte("before"), make(chan string)
+	hold := make(chan struct{})
+	p.Go(taskFunc(func(w *Worker) { <-hold; got <- string(w.In) }), data)
+	copy(data, "behind")
+	close(hold)
+	if s := <-got; s != "before" {
+		t.Errorf("got %q", s)
+	}
 }
 
 func TestIdleWorkersEnd(t *testing.T) {
@@ -56,7 +119,7 @@ func TestIdleWorkersEnd(t *testing.T) {
 		before := runtime.NumGoroutine()
 		gate := make(chan struct{})
 		for range 50 {
-			p.Go(taskFunc(func(*Worker) { <-gate }))
+			p.Go(taskFunc(func(*Worker) { <-gate }), nil)
 		}
 		close(gate)
 		synctest.Wait()
@@ -78,7 +141,7 @@ func TestBusyWorkersStay(t *testing.T) {
 		var p Pool
 		defer p.Close()
 		for range 10 {
-			p.Go(taskFunc(func(*Worker) {}))
+			p.Go(taskFunc(func(*Worker) {}), nil)
 			synctest.Wait()
 			time.Sleep(trimEvery / 3)
 		}
@@ -95,11 +158,46 @@ func TestLargeBuffersAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool
 		defer p.Close()
-		w := p.Get()
-		w.Start(taskFunc(func(w *Worker) { w.In, w.Out = make([]byte, maxKept+1), make([]byte, maxKept) }))
+		var w *Worker
+		p.Go(taskFunc(func(v *Worker) { w = v; w.Out = make([]byte, maxKept+1) }), make([]byte, maxKept+1))
 		synctest.Wait()
-		if w.In != nil || cap(w.Out) != maxKept {
+		if w.In != nil || w.Out != nil {
 			t.Errorf("kept %d and %d bytes", cap(w.In), cap(w.Out))
+		}
+		p.Go(taskFunc(func(w *Worker) { w.Out = make([]byte, maxKept) }), make([]byte, maxKept/2))
+		synctest.Wait()
+		if w.In == nil || cap(w.Out) != maxKept {
+			t.Errorf("kept %d and %d bytes", cap(w.In), cap(w.Out))
+		}
+	})
+}
+
+func TestQueueGrowsAndIsTrimmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Pool
+		defer p.Close()
+		var q queue
+		for i := range 3 * minQueue { // across the end of the ring
+			q.push(nil, []byte{byte(i)})
+			if i%2 == 1 {
+				var in []byte
+				if q.pop(&in); in[0] != byte(i/2) {
+					t.Fatalf("got %d, want %d", in[0], i/2)
+				}
+			}
+		}
+		gate := make(chan struct{})
+		p.Go(taskFunc(func(*Worker) { <-gate }), nil)
+		for range 100 {
+			p.Go(taskFunc(func(*Worker) {}), make([]byte, 100))
+		}
+		close(gate)
+		synctest.Wait()
+		time.Sleep(trimEvery + time.Second)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.tasks.ring != nil {
+			t.Errorf("an idle pool keeps %d entries", len(p.tasks.ring))
 		}
 	})
 }
@@ -109,10 +207,10 @@ func TestGoexitEndsOneWorker(t *testing.T) {
 	defer p.Close()
 	var ran atomic.Int32
 	done := make(chan struct{})
-	p.Go(taskFunc(func(*Worker) { defer close(done); ran.Add(1); runtime.Goexit() }))
+	p.Go(taskFunc(func(*Worker) { defer close(done); ran.Add(1); runtime.Goexit() }), nil)
 	<-done
 	again := make(chan struct{})
-	p.Go(taskFunc(func(*Worker) { ran.Add(1); close(again) }))
+	p.Go(taskFunc(func(*Worker) { ran.Add(1); close(again) }), nil)
 	<-again
 	if ran.Load() != 2 {
 		t.Errorf("%d tasks ran, want 2", ran.Load())
@@ -122,10 +220,10 @@ func TestGoexitEndsOneWorker(t *testing.T) {
 func TestCloseKeepsRunning(t *testing.T) {
 	var p Pool
 	gate, done := make(chan struct{}), make(chan struct{})
-	p.Go(taskFunc(func(*Worker) { <-gate; close(done) }))
+	p.Go(taskFunc(func(*Worker) { <-gate; close(done) }), nil)
 	p.Close()
 	after := make(chan struct{})
-	p.Go(taskFunc(func(*Worker) { close(after) }))
+	p.Go(taskFunc(func(*Worker) { close(after) }), nil)
 	<-after
 	close(gate)
 	<-done
@@ -138,7 +236,7 @@ func BenchmarkGo(b *testing.B) {
 	task := taskFunc(func(*Worker) { done <- struct{}{} })
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Go(task)
+		p.Go(task, nil)
 		<-done
 	}
 }

@@ -79,8 +79,9 @@ type codec struct {
 }
 
 type encoder struct {
-	lib *msgpack.Encoder
-	out appender
+	lib  *msgpack.Encoder
+	out  appender
+	last typed
 }
 
 func newEncoder() *encoder { return &encoder{lib: msgpack.NewEncoder(nil)} }
@@ -89,6 +90,14 @@ type decoder struct {
 	lib   *msgpack.Decoder
 	in    reader
 	stack []int64
+	last  typed
+}
+
+// typed is what an encoder or decoder was used for last, which is often what it is used
+// for next.
+type typed struct {
+	t    reflect.Type
+	info *typeInfo
 }
 
 func newDecoder(depth int) *decoder {
@@ -101,7 +110,7 @@ func (c *codec) Name() string { return name }
 func (c *codec) Encode(dst []byte, v any) (out []byte, err error) {
 	e := c.encoders.Get().(*encoder)
 	e.out.buf = dst
-	if s, rv := c.plainOf(v); s != nil {
+	if s, rv := c.plainOf(v, &e.last); s != nil {
 		err = s.encode(e, rv)
 	} else {
 		err = e.encode(v)
@@ -115,7 +124,7 @@ func (c *codec) Encode(dst []byte, v any) (out []byte, err error) {
 }
 
 // plainOf returns how to encode v if it is a plain struct, or a pointer to one.
-func (c *codec) plainOf(v any) (*plainStruct, reflect.Value) {
+func (c *codec) plainOf(v any, last *typed) (*plainStruct, reflect.Value) {
 	rv := reflect.ValueOf(v)
 	if rv.Kind() == reflect.Pointer {
 		rv = rv.Elem()
@@ -123,7 +132,7 @@ func (c *codec) plainOf(v any) (*plainStruct, reflect.Value) {
 	if rv.Kind() != reflect.Struct {
 		return nil, rv
 	}
-	return c.typeInfo(rv.Type()).plain, rv
+	return c.typeInfo(rv.Type(), last).plain, rv
 }
 
 // encode has the library encode v.
@@ -147,12 +156,16 @@ type typeInfo struct {
 }
 
 // typeInfo returns what is known about a type.
-func (c *codec) typeInfo(t reflect.Type) *typeInfo {
-	if i, ok := c.types.Load(t); ok {
-		return i.(*typeInfo)
+func (c *codec) typeInfo(t reflect.Type, last *typed) *typeInfo {
+	if last.t == t {
+		return last.info
 	}
-	i, _ := c.types.LoadOrStore(t, &typeInfo{plan: c.plans.For(t), plain: newPlainStruct(t)})
-	return i.(*typeInfo)
+	i, ok := c.types.Load(t)
+	if !ok {
+		i, _ = c.types.LoadOrStore(t, &typeInfo{plan: c.plans.For(t), plain: newPlainStruct(t)})
+	}
+	*last = typed{t, i.(*typeInfo)}
+	return last.info
 }
 
 func (c *codec) Decode(data []byte, v any) error {
@@ -164,7 +177,7 @@ func (c *codec) Decode(data []byte, v any) error {
 	}
 	target := reflect.ValueOf(v).Elem()
 	d := c.decoders.Get().(*decoder)
-	info := c.typeInfo(decodedType(target))
+	info := c.typeInfo(decodedType(target), &d.last)
 	w := walk{
 		plan: info.plan, stack: d.stack,
 		depth: c.limits.Depth, budget: c.limits.Budget(len(data)),

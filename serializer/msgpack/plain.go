@@ -218,15 +218,19 @@ func (s *plainStruct) decode(d *decoder, v reflect.Value) error {
 		return err
 	}
 	for i := range n {
-		name, err := d.key()
-		if err != nil {
-			return err
+		name, ok := d.text()
+		if !ok {
+			other, err := d.lib.DecodeString() // nil, or the library's error
+			if err != nil {
+				return err
+			}
+			name = []byte(other)
 		}
 		f := s.find(name, i)
 		if f == nil {
 			err = d.lib.Skip()
 		} else {
-			err = f.decode(d.lib, v.Field(f.index))
+			err = f.decode(d, v.Field(f.index))
 		}
 		if err != nil {
 			return err
@@ -235,20 +239,17 @@ func (s *plainStruct) decode(d *decoder, v reflect.Value) error {
 	return nil
 }
 
-// key reads a map's key. It is valid until the next read.
-func (d *decoder) key() ([]byte, error) {
-	switch in := &d.in; typedCodes[in.data[in.pos]].op {
-	case opText, opBlob:
-	default:
-		if !msgpcode.IsFixedString(in.data[in.pos]) {
-			name, err := d.lib.DecodeString() // nil, or the library's error
-			return []byte(name), err
-		}
+// text reads a text, or bytes, without copying it. It reports false, and reads nothing, if
+// something else comes. What it returns is valid as long as the input.
+func (d *decoder) text() ([]byte, bool) {
+	in := &d.in
+	c := in.data[in.pos]
+	if op := typedCodes[c].op; op != opText && op != opBlob && !msgpcode.IsFixedString(c) {
+		return nil, false
 	}
-	start := d.in.pos
-	payload, end, _ := span(d.in.data, start)
-	d.in.pos = end
-	return d.in.data[payload:end], nil
+	payload, end, _ := span(in.data, in.pos)
+	in.pos = end
+	return in.data[payload:end], true
 }
 
 // find returns the field with a name, or nil. i is where the key stands in its map: most
@@ -265,7 +266,8 @@ func (s *plainStruct) find(name []byte, i int) *plainField {
 	return nil
 }
 
-func (f *plainField) decode(lib *msgpack.Decoder, v reflect.Value) (err error) {
+func (f *plainField) decode(d *decoder, v reflect.Value) (err error) {
+	lib := d.lib
 	switch f.kind {
 	case reflect.Bool:
 		var b bool
@@ -273,6 +275,10 @@ func (f *plainField) decode(lib *msgpack.Decoder, v reflect.Value) (err error) {
 			v.SetBool(b)
 		}
 	case reflect.String:
+		if b, ok := d.text(); ok {
+			v.SetString(string(b))
+			return nil
+		}
 		var s string
 		if s, err = lib.DecodeString(); err == nil {
 			v.SetString(s)
@@ -288,6 +294,10 @@ func (f *plainField) decode(lib *msgpack.Decoder, v reflect.Value) (err error) {
 			v.SetFloat(x)
 		}
 	case reflect.Slice:
+		if b, ok := d.text(); ok {
+			setBytes(v, b)
+			return nil
+		}
 		return lib.Decode(v.Addr().Interface())
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		var n int64
@@ -301,4 +311,13 @@ func (f *plainField) decode(lib *msgpack.Decoder, v reflect.Value) (err error) {
 		}
 	}
 	return err
+}
+
+// setBytes copies b into a slice's memory, as the library does, if it has any.
+func setBytes(v reflect.Value, b []byte) {
+	old := v.Bytes()
+	if old == nil {
+		old = make([]byte, 0, len(b))
+	}
+	v.SetBytes(append(old[:0], b...))
 }
