@@ -11,6 +11,7 @@ func (t *callTable) abandon(s *slot) bool {
 	if s.state != slotOpen {
 		return false
 	}
+	t.wanted--
 	if t.retire {
 		t.account(s)
 		t.retired = append(t.retired, s)

@@ -139,6 +139,9 @@ func requestMeta(ctx context.Context, meta []byte, kind bodyKind) ([]byte, error
 
 // finish waits for the answer of a call that start has sent.
 func (c *Conn) finish(ctx context.Context, s *slot, call *Outgoing) error {
+	if c.turn.idle() {
+		c.readFor(ctx, s)
+	}
 	if done := ctx.Done(); done == nil {
 		<-s.ready
 	} else {

@@ -71,6 +71,7 @@ type callTable struct {
 	waiting   []*waiter
 	limit     int // calls the peer accepts
 	used      int // slots that hold a call
+	wanted    int // answers that somebody waits for
 	pings     int
 	abandoned int
 	retire    bool  // version 1: a call given up frees its slot
@@ -201,6 +202,7 @@ func (t *callTable) open() *slot {
 	s.seq ^= 1 << slotBits
 	s.state = slotOpen
 	t.used++
+	t.wanted++
 	return s
 }
 
@@ -218,24 +220,24 @@ func (t *callTable) lookup(seq uint16) *slot {
 }
 
 // claim makes the call of a response answered and returns its slot, for the reader
-// to fill in and deliver. It returns nil if nobody waits for the response.
-func (t *callTable) claim(seq uint16) *slot {
+// to fill in and deliver. It returns nil if nobody waits for the response. others tells that
+// somebody waits for another one.
+func (t *callTable) claim(seq uint16) (s *slot, others bool) {
 	t.mu.Lock()
-	s := t.lookup(seq)
+	defer t.mu.Unlock()
+	s = t.lookup(seq)
 	if s == nil || s.state == slotFree || s.state == slotAnswered {
-		t.mu.Unlock()
-		return nil
+		return nil, t.wanted > 0
 	}
 	if s.state == slotAbandoned {
 		s.late = s.held
 		t.dropAnswer(s)
-		t.mu.Unlock()
 		t.onFree()
-		return nil
+		return nil, t.wanted > 0
 	}
 	s.state = slotAnswered
-	t.mu.Unlock()
-	return s
+	t.wanted--
+	return s, t.wanted > 0
 }
 
 // deliver hands the answer in a slot that claim returned to its caller.
@@ -245,7 +247,10 @@ func (s *slot) deliver() { s.ready <- struct{}{} }
 func (t *callTable) withdraw(s *slot) {
 	t.mu.Lock()
 	answered := s.state == slotAnswered
-	s.state = slotAnswered // nobody else answers it now
+	if !answered {
+		t.wanted--
+		s.state = slotAnswered // nobody else answers it now
+	}
 	t.mu.Unlock()
 	if answered { // by the connection that is closing, or by a peer that guesses
 		<-s.ready
@@ -339,6 +344,7 @@ func (t *callTable) close(refusal error, cause error) {
 	for _, s := range t.slots {
 		if s.state == slotOpen {
 			s.state = slotAnswered
+			t.wanted--
 			ended = append(ended, s)
 		}
 	}
@@ -354,6 +360,13 @@ func (t *callTable) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.used
+}
+
+// waited reports whether somebody waits for an answer.
+func (t *callTable) waited() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.wanted > 0
 }
 
 // awaits reports whether answers are to come, pongs included.

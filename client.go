@@ -217,7 +217,10 @@ func (c *Client) attempt(ctx context.Context, hello bool, auth json.RawMessage) 
 		conn.proto.in.release()
 		return nil, err
 	}
-	go conn.serveDialed(first)
+	if first != nil {
+		conn.handed = &handed{p: *first}
+	}
+	conn.startReading()
 	return conn, nil
 }
 
@@ -282,23 +285,6 @@ func (c *Client) checkPeer(conn *Conn) error {
 		return localErr(c.ep.errors.toWire(err).code, NotSent, err, "CheckPeer: %v", err)
 	}
 	return nil
-}
-
-// serveDialed reads the connection to its end. first is a packet that was read
-// during the handshake, or nil.
-func (c *Conn) serveDialed(first *received) {
-	defer close(c.ended)
-	defer c.proto.in.release()
-	defer c.close(errReaderEnded) // an inline handler may end the goroutine
-	var err error
-	if first != nil {
-		err = c.handle(first)
-	}
-	if err == nil {
-		err = c.serve()
-	}
-	c.close(err)
-	c.logClosed()
 }
 
 // Call calls a handler of the server, connecting first if the client never was; see

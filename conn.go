@@ -24,6 +24,7 @@ type endpoint struct {
 	log     *slog.Logger
 	workers pool.Pool
 	bufs    buffers
+	watcher watcher
 	scratch sync.Pool // *[]byte, to encode messages in
 	invoke  Invoker   // with the interceptors, or nil
 	sers    []serializer.Serializer
@@ -48,15 +49,14 @@ type Conn struct {
 	srv   *Server // on the accepting side
 	id    uint64
 	proto *Protocol
+	turn  turn
 	calls callTable
 	in    inbox
 	mode  atomic.Pointer[mode]
 
+	reading
+
 	identity any
-	dropped  bool // a message was dropped, and logged; the reader's
-	batch    int  // packets handled since the reader last waited
-	fresh    bool // the accepting side has handled no packet yet; the reader's
-	hurried  bool // the first packet has its deadline; the reader's
 	opened   sync.Once
 	greeted  chan struct{} // closed when OnConnect has run; nil if it never started
 	onPacket atomic.Pointer[func(*Packet) bool]
@@ -68,12 +68,27 @@ type Conn struct {
 	leaving  atomic.Bool               // nothing is open and this side takes its leave: no end is amiss
 	refused  atomic.Pointer[wireError] // why new requests are not served, if not for a shutdown
 	drained  chan struct{}             // capacity 1: something that Shutdown waits for has ended
-	answers  []byte                    // the reader's buffer for inline handlers' replies
 	closing  sync.Once
 	done     chan struct{} // closed when the connection is closing
-	ended    chan struct{} // closed when the reader has ended
+	ended    chan struct{} // closed when nobody reads any more
+	over     chan struct{} // closed when the connection is off the books; nil if nobody asks
+	silent   *time.Timer   // until the first packet of a connection that may be silent
 	reason   error         // why it closed; read after done
 	bye      atomic.Pointer[Error]
+}
+
+// reading belongs to whoever reads a connection.
+type reading struct {
+	fresh   bool // the accepting side has handled no packet yet
+	hurried bool // the first packet has its deadline
+	dropped bool // a message was dropped, and logged
+	batch   int  // packets handled since the reader last waited
+	handed  *handed
+	alone   *incoming // to be run by the reader itself
+	answers []byte    // for inline handlers' replies
+
+	loneAnswers, loneRequests int // how many came alone, one after the other
+	slowSolos                 int // how slow handlers were on the reader
 }
 
 // newConn returns a connection that has not begun to read.
@@ -183,6 +198,7 @@ func (c *Conn) close(reason error) {
 		c.calls.close(&refusal, lost)
 		c.in.close(lost)
 		c.proto.conn.Close()
+		c.resume() // somebody has to find out
 	})
 }
 
@@ -215,6 +231,7 @@ func (c *Conn) lostError(reason error) *Error {
 // linger closes the connection when what is queued is written and the other end has
 // read it, or ctx ends.
 func (c *Conn) linger(ctx context.Context, reason error) {
+	c.resume()
 	if err := c.proto.out.drain(ctx); err == nil {
 		if half, ok := c.proto.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 			c.awaitEnd(ctx)

@@ -5,28 +5,79 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+
+	"github.com/go-flyrpc/flyrpc/internal/pool"
 )
 
 // zipBits are the flags of what this side doesn't say it can inflate.
 const zipBits = FlagZipCode | FlagZipPayload
 
-// serve reads packets until the connection ends and returns why.
-func (c *Conn) serve() error {
-	for {
-		p, err := c.proto.in.next()
-		if errors.Is(err, ErrLongPayload) {
-			err = c.long(&p, err)
-			if err == nil {
-				continue
-			}
+// read handles packets, one after the other, until the connection ends or another goroutine
+// reads on.
+func (c *Conn) read(w *pool.Worker) {
+	c.loneAnswers = 0
+	if c.loneRequests > 0 {
+		c.loneRequests = -soloPause
+	}
+	mine, cause := true, errReaderEnded
+	defer func() {
+		if mine {
+			c.endReading(cause)
 		}
-		if err == nil {
-			c.batch++
-			err = c.handle(&p)
+	}()
+	for mine {
+		if err := c.readPacket(); err != nil {
+			cause = err
+			return
 		}
-		if err != nil {
-			return err
+		switch in := c.alone; {
+		case in != nil:
+			c.alone, mine = nil, false
+			mine = c.solo(in, w)
+		case c.loneAnswers >= loneAfter:
+			mine = !c.leaveToCallers()
 		}
+	}
+}
+
+// readPacket reads and handles one packet. An error closes the connection.
+func (c *Conn) readPacket() error {
+	var p received
+	var err error
+	if h := c.handed; h != nil {
+		c.handed = nil
+		p, err = h.p, h.err
+	} else {
+		p, err = c.proto.in.next()
+	}
+	if errors.Is(err, ErrLongPayload) {
+		return c.long(&p, err)
+	}
+	if err != nil {
+		return err
+	}
+	c.batch++
+	return c.handle(&p)
+}
+
+// errReaderEnded is why a connection ends whose reader ends before it.
+var errReaderEnded = errors.New("flyrpc: an inline handler ended the connection's goroutine")
+
+// endReading closes a connection that can't be read any more. Nobody has the turn after it.
+func (c *Conn) endReading(cause error) {
+	if c.silent != nil {
+		c.silent.Stop()
+	}
+	if c.fresh && errors.Is(cause, os.ErrDeadlineExceeded) {
+		cause = fmt.Errorf("flyrpc: the first packet was not complete within %v: %w", c.ep.limits.helloTimeout, cause)
+	}
+	c.close(cause)
+	c.logClosed()
+	c.proto.in.release()
+	close(c.ended)
+	if c.srv != nil {
+		c.srv.ending(c)
 	}
 }
 
@@ -64,7 +115,7 @@ func (c *Conn) refuseLong(p *received, cause error) error {
 	}
 	switch {
 	case p.flag&FlagResponse != 0 && p.flag&FlagStream == 0:
-		if s := c.calls.claim(p.seq); s != nil {
+		if s, _ := c.calls.claim(p.seq); s != nil {
 			s.answer = answer{err: localErr(TooLong, Answered, cause, "the answer has %d bytes, at most %d are accepted", p.length, c.proto.in.max)}
 			s.deliver()
 		}
@@ -116,10 +167,10 @@ func (c *Conn) dispatch(p *received) error {
 // hooked shows the packet to OnRawPacket and OnPacket and reports whether one of them
 // has taken it over. A panic in them closes the connection.
 func (c *Conn) hooked(p *received) (taken bool, err error) {
-	raw, cooked := c.onRaw.Load(), c.onPacket.Load()
-	if raw == nil && cooked == nil {
+	if !c.hasHooks() {
 		return false, nil
 	}
+	raw, cooked := c.onRaw.Load(), c.onPacket.Load()
 	meta, payload, err := splitMeta(p.flag, append([]byte(nil), p.payload...))
 	if err != nil {
 		return false, nil
@@ -134,9 +185,13 @@ func (c *Conn) hooked(p *received) (taken bool, err error) {
 	return raw != nil && (*raw)(pkt) || cooked != nil && (*cooked)(pkt), nil
 }
 
+// hasHooks reports whether OnRawPacket or OnPacket is set.
+func (c *Conn) hasHooks() bool { return c.onRaw.Load() != nil || c.onPacket.Load() != nil }
+
 // response hands a response to the call that waits for it.
 func (c *Conn) response(p *received) {
-	s := c.calls.claim(p.seq)
+	s, others := c.calls.claim(p.seq)
+	c.answeredAlone(p, others)
 	if s == nil {
 		return
 	}
@@ -284,6 +339,8 @@ func (c *Conn) run(in *incoming, fromReader bool) {
 		}
 	case in.route.opts.ordered():
 		c.in.enqueue(in)
+	case fromReader && c.askedAlone():
+		c.alone = in
 	default:
 		var data []byte
 		if in.shared {

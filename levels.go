@@ -24,6 +24,9 @@ func (c *Conn) SendRequest(ctx context.Context, path string, payload []byte) (*P
 // finishRaw is finish for a response that is wanted as it came.
 func (c *Conn) finishRaw(ctx context.Context, s *slot, call *Outgoing, p **Packet) error {
 	seq := s.seq
+	if c.turn.idle() {
+		c.readFor(ctx, s)
+	}
 	select {
 	case <-s.ready:
 	case <-ctx.Done():

@@ -33,6 +33,7 @@ func (c *Conn) ping(ctx context.Context, length int, timeout time.Duration) (tim
 		c.calls.withdraw(s)
 		return 0, notSent(err)
 	}
+	c.resume()
 	var expired <-chan time.Time
 	if timeout > 0 {
 		timer := time.NewTimer(timeout)

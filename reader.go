@@ -1,6 +1,7 @@
 package flyrpc
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -35,6 +36,9 @@ func (b *buffers) put(p []byte) {
 	}
 }
 
+// errLarge says that a large payload comes next, and nothing of it was read.
+var errLarge = errors.New("flyrpc: a large payload comes")
+
 // received is a packet as the reader finds it.
 type received struct {
 	header
@@ -46,14 +50,15 @@ type received struct {
 // reader is the read side of a connection. It holds no buffer while the connection
 // is idle, where the transport allows that.
 type reader struct {
-	conn net.Conn
-	raw  *transport.RawConn // nil where it isn't a socket of the system
-	bufs *buffers
-	max  uint64    // bytes of payload in a packet
-	wait func()    // called before the reader waits for the transport
-	now  time.Time // when the last bytes came
-	get  func() []byte
-	put  func([]byte)
+	conn  net.Conn
+	raw   *transport.RawConn // nil where it isn't a socket of the system
+	bufs  *buffers
+	max   uint64    // bytes of payload in a packet
+	wait  func()    // called before the reader waits for the transport
+	now   time.Time // when the last bytes came
+	small bool      // a large payload is left for later: next fails with errLarge
+	get   func() []byte
+	put   func([]byte)
 
 	buf  []byte // nil or bufferSize
 	r, w int    // what is read and not parsed: buf[r:w]
@@ -91,6 +96,8 @@ func (r *reader) next() (p received, err error) {
 	for {
 		h, n, err := parseHeader(r.buf[r.r:r.w])
 		switch {
+		case err == nil && h.length >= largeBody && r.small:
+			return received{}, errLarge
 		case err == nil && h.length > r.max:
 			r.r += n
 			return received{header: h}, fmt.Errorf("%w: %d bytes, at most %d", ErrLongPayload, h.length, r.max)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -120,7 +119,7 @@ func (s *Server) Serve(l net.Listener) error {
 		nc, err := l.Accept()
 		if err == nil {
 			pause = 0
-			go s.ServeConn(nc)
+			s.start(nc, nil)
 			continue
 		}
 		if s.isStopping() {
@@ -168,8 +167,17 @@ func (s *Server) isStopping() bool {
 // ServeConn serves one connection, which belongs to the server from then on, and
 // returns when it has ended.
 func (s *Server) ServeConn(nc net.Conn) {
+	over := make(chan struct{})
+	if s.start(nc, over) {
+		<-over
+	}
+}
+
+// start has a connection served and closes over, if that isn't nil, when it has ended. It reports
+// false if the server is stopping.
+func (s *Server) start(nc net.Conn, over chan struct{}) bool {
 	c := newConn(s.ep, nc)
-	c.srv, c.fresh = s, true
+	c.srv, c.fresh, c.over = s, true, over
 	c.proto.in.max = maxHello
 	s.mu.Lock()
 	c.in.gated = s.onConnect != nil
@@ -180,37 +188,19 @@ func (s *Server) ServeConn(nc net.Conn) {
 	s.mu.Unlock()
 	if refuse {
 		c.close(ErrServerClosed)
-		return
+		return false
 	}
-	defer s.ending(c)
-	c.close(c.serveAccepted())
-}
-
-// serveAccepted reads the connection from its first packet to its end.
-func (c *Conn) serveAccepted() error {
-	defer close(c.ended)
-	defer c.proto.in.release()
-	defer c.close(errReaderEnded) // an inline handler may end the goroutine
-	if c.srv.opts.Auth != nil {
+	if s.opts.Auth != nil {
 		c.hurried = true
-		if err := c.proto.conn.SetReadDeadline(time.Now().Add(c.ep.limits.helloTimeout)); err != nil {
-			return err
+		if err := nc.SetReadDeadline(time.Now().Add(s.ep.limits.helloTimeout)); err != nil {
+			c.handed = &handed{err: err}
 		}
 	} else if c.in.gated {
-		silent := time.AfterFunc(silentFor, func() { c.srv.connected(c) })
-		defer silent.Stop()
+		c.silent = time.AfterFunc(silentFor, func() { s.connected(c) })
 	}
-	err := c.serve()
-	if c.fresh && errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("flyrpc: the first packet was not complete within %v: %w", c.ep.limits.helloTimeout, err)
-	}
-	c.close(err)
-	c.logClosed()
-	return err
+	c.startReading()
+	return true
 }
-
-// errReaderEnded is why a connection ends whose reader ends before it.
-var errReaderEnded = errors.New("flyrpc: an inline handler ended the connection's goroutine")
 
 // connected takes a connection whose handshake is done into the open ones and has
 // OnConnect run for it, once.
@@ -336,6 +326,9 @@ func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
+	if c.over != nil {
+		close(c.over)
+	}
 	s.tellEnded()
 }
 

@@ -345,7 +345,7 @@ func TestV1LostAnswers(t *testing.T) {
 			if s.seq == seq || s == lost && i < maxOpenCalls+maxPings-1 {
 				t.Fatalf("the slot is used again after %d calls", i)
 			}
-			if table.claim(seq) != nil {
+			if s, _ := table.claim(seq); s != nil {
 				t.Fatal("a late answer reaches a call")
 			}
 			table.abandon(s)

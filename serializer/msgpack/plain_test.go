@@ -208,8 +208,24 @@ func TestOthersAreLeftToTheLibrary(t *testing.T) {
 	_ = hidden{}.a
 	_ = arrayed{}._msgpack
 	for _, v := range []any{
-		marshaler{}, texter{}, fault{}, temporal{}, nested{}, embedded{}, pointed{}, listed{}, aliased{},
-		arrayed{}, hidden{}, duplicated{}, methodical{}, registered{}, none{}, octets{}, 5, map[string]int{},
+		marshaler{},
+		texter{},
+		fault{},
+		temporal{},
+		nested{},
+		embedded{},
+		pointed{},
+		listed{},
+		aliased{},
+		arrayed{},
+		hidden{},
+		duplicated{},
+		methodical{},
+		registered{},
+		none{},
+		octets{},
+		5,
+		map[string]int{},
 	} {
 		if newPlainStruct(reflect.TypeOf(v)) != nil {
 			t.Errorf("%T counts as plain", v)
