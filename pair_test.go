@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -53,31 +54,47 @@ func (l *pairLog) want(t testing.TB, text string) {
 type pair struct {
 	srv      *Server
 	cli      *Client
-	sc, cc   *Conn // the server's and the client's connection
-	down, up *transport.MemConn
+	sc, cc   *Conn              // the server's and the client's connection
+	down, up *transport.MemConn // nil over a socket
 	log      *pairLog
 }
 
 // newPair connects a server and a client. setup, which may be nil, registers handlers.
 func newPair(t testing.TB, so *ServerOpts, co *ClientOpts, setup func(srv *Server, cli *Client)) *pair {
 	t.Helper()
-	p := &pair{log: new(pairLog)}
+	p := new(pair)
+	p.up, p.down = transport.Pipe(nil)
+	p.connect(t, p.up, p.down, so, co, setup)
+	return p
+}
+
+// newTCPPair is newPair over a socket.
+func newTCPPair(t testing.TB, setup func(srv *Server, cli *Client)) *pair {
+	t.Helper()
+	p := new(pair)
+	up, down := tcpPair(t)
+	p.connect(t, up, down, nil, nil, setup)
+	return p
+}
+
+func (p *pair) connect(t testing.TB, up, down net.Conn, so *ServerOpts, co *ClientOpts, setup func(srv *Server, cli *Client)) {
+	t.Helper()
 	if so == nil {
 		so = new(ServerOpts)
 	}
 	if co == nil {
 		co = new(ClientOpts)
 	}
+	p.log = new(pairLog)
 	so.Logger, co.Logger = p.log.logger(), p.log.logger()
-	p.up, p.down = transport.Pipe(nil)
-	p.srv, p.cli = NewServer(so), NewClientConn(p.up, co)
+	p.srv, p.cli = NewServer(so), NewClientConn(up, co)
 	if setup != nil {
 		setup(p.srv, p.cli)
 	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		p.srv.ServeConn(p.down)
+		p.srv.ServeConn(down)
 	}()
 	t.Cleanup(func() {
 		p.cli.Close()
@@ -93,7 +110,6 @@ func newPair(t testing.TB, so *ServerOpts, co *ClientOpts, setup func(srv *Serve
 		t.Fatal(err)
 	}
 	p.sc = p.srv.Conns()[0]
-	return p
 }
 
 // await1 waits for a channel, with patience.
@@ -135,7 +151,7 @@ func wantEmpty(t testing.TB, name string, c *Conn) {
 	var used, pings, abandoned, waiting, open, count int
 	empty := eventually(func() bool {
 		c.calls.mu.Lock()
-		used, pings, abandoned, waiting = c.calls.used, c.calls.pings, c.calls.abandoned, len(c.calls.waiting)
+		used, pings, abandoned, waiting = c.calls.used, c.calls.pings, c.calls.abandoned, len(c.calls.waiting)+c.calls.wanted
 		c.calls.mu.Unlock()
 		c.in.mu.Lock()
 		open = len(c.in.open) + len(c.in.early) + len(c.in.held) + len(c.in.ordered)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -12,27 +14,67 @@ import (
 	"github.com/go-flyrpc/flyrpc/transport"
 )
 
+// medium is how the connections of TestManyCalls come about.
+type medium struct {
+	listener net.Listener
+	dial     func() (net.Conn, error)
+	reset    func(net.Conn) // ends a connection as if its peer had crashed
+}
+
+func memMedium(t *testing.T) medium {
+	mem := transport.NewMem()
+	addr := &url.URL{Scheme: "mem", Host: "test"}
+	l, err := mem.Listen(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return medium{
+		listener: l,
+		dial:     func() (net.Conn, error) { return mem.Dial(context.Background(), addr) },
+		reset:    func(c net.Conn) { c.(*transport.MemConn).Reset() },
+	}
+}
+
+func tcpMedium(t *testing.T) medium {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return medium{
+		listener: l,
+		dial:     func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) },
+		reset: func(c net.Conn) {
+			_ = c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+		},
+	}
+}
+
 // TestManyCalls has 10,000 calls in both directions on one connection, started, awaited, given
 // up, with pings and messages, while other connections come and go.
 func TestManyCalls(t *testing.T) {
-	mem := transport.NewMem()
-	srv := NewServer(&ServerOpts{Transports: []transport.Transport{mem}, Logger: new(pairLog).logger()})
+	t.Run("mem", func(t *testing.T) { testManyCalls(t, memMedium(t)) })
+	t.Run("tcp", func(t *testing.T) { testManyCalls(t, tcpMedium(t)) })
+}
+
+func testManyCalls(t *testing.T, m medium) {
+	srv := NewServer(&ServerOpts{Logger: new(pairLog).logger()})
 	register(srv)
 	listening := make(chan error, 1)
-	go func() { listening <- srv.Listen("mem://test") }()
+	go func() { listening <- srv.Serve(m.listener) }()
 	t.Cleanup(func() {
 		srv.Close()
-		if err := await1(t, listening, "Listen to return"); !errors.Is(err, ErrServerClosed) {
+		if err := await1(t, listening, "Serve to return"); !errors.Is(err, ErrServerClosed) {
 			t.Error(err)
 		}
 	})
-	cli := dialMem(t, mem)
+	cli := m.connect(t)
 	sc := awaitConn(t, srv)
 
 	stop := make(chan struct{})
 	var others sync.WaitGroup
 	for i := range 4 {
-		others.Go(func() { comeAndGo(t, mem, stop, i%2 == 0) })
+		others.Go(func() { m.comeAndGo(t, stop, i%2 == 0) })
 	}
 	var wg sync.WaitGroup
 	const workers, each = 250, 20
@@ -70,16 +112,15 @@ func register(r Registrar) {
 	})
 }
 
-// dialMem connects a client with handlers of its own.
-func dialMem(t *testing.T, mem *transport.Mem) *Client {
-	cli := NewClient("mem://test", &ClientOpts{Transports: []transport.Transport{mem}, Logger: new(pairLog).logger()})
-	register(cli)
-	var err error
-	eventually(func() bool { // the listener may not be there yet
-		err = cli.Connect(bounded(t))
-		return !errors.Is(err, Unavailable)
-	})
+// connect connects a client with handlers of its own.
+func (m medium) connect(t *testing.T) *Client {
+	conn, err := m.dial()
 	if err != nil {
+		t.Fatal(err)
+	}
+	cli := NewClientConn(conn, &ClientOpts{Logger: new(pairLog).logger()})
+	register(cli)
+	if err := cli.Connect(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -98,14 +139,14 @@ func awaitConn(t *testing.T, srv *Server) *Conn {
 }
 
 // comeAndGo connects, calls and disconnects until stop is closed.
-func comeAndGo(t *testing.T, mem *transport.Mem, stop <-chan struct{}, abrupt bool) {
+func (m medium) comeAndGo(t *testing.T, stop <-chan struct{}, abrupt bool) {
 	for i := 0; ; i++ {
 		select {
 		case <-stop:
 			return
 		default:
 		}
-		conn, err := transportDial(mem)
+		conn, err := m.dial()
 		if err != nil {
 			t.Error(err)
 			return
@@ -117,7 +158,7 @@ func comeAndGo(t *testing.T, mem *transport.Mem, stop <-chan struct{}, abrupt bo
 			t.Errorf("%q, %v", got, err)
 		}
 		if abrupt {
-			conn.Reset()
+			m.reset(conn)
 		} else {
 			cli.Close()
 		}
@@ -128,19 +169,6 @@ func comeAndGo(t *testing.T, mem *transport.Mem, stop <-chan struct{}, abrupt bo
 		cli.Close()
 		<-cli.Conn().ended
 	}
-}
-
-// transportDial dials the server below the Client.
-func transportDial(mem *transport.Mem) (*transport.MemConn, error) {
-	table, err := transport.NewTable(mem)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := table.Dial(context.Background(), "mem://test")
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*transport.MemConn), nil
 }
 
 // callAtRandom makes a call of one of many sorts and checks that the answer is its own.
