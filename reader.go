@@ -122,8 +122,21 @@ func (r *reader) next() (p received, err error) {
 	}
 }
 
+// maxEmptyReads is how many reads in a row may come back with neither bytes nor an error.
+const maxEmptyReads = 100
+
 // fill reads more bytes behind those that are there.
 func (r *reader) fill() error {
+	for range maxEmptyReads {
+		if err := r.fillOnce(); err != io.ErrNoProgress {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// fillOnce is fill that fails with io.ErrNoProgress if nothing came.
+func (r *reader) fillOnce() error {
 	if r.wait != nil {
 		r.wait()
 	}

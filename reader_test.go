@@ -367,3 +367,31 @@ func TestReaderNoProgress(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestReaderEmptyReads has some reads come back with nothing, as those of a connection
+// that wraps another may.
+func TestReaderEmptyReads(t *testing.T) {
+	near, far := transport.Pipe(nil)
+	defer near.Close()
+	defer far.Close()
+	want := Packet{Flag: FlagWait, Sequence: 1, Code: "/x", Payload: []byte("payload")}
+	b, err := AppendPacket(nil, &want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go near.Write(b)
+	wantNext(t, newTestReader(&hesitantConn{Conn: far}, 100), &want)
+}
+
+// hesitantConn reads a byte with every third read, and nothing with the others.
+type hesitantConn struct {
+	net.Conn
+	reads int
+}
+
+func (c *hesitantConn) Read(b []byte) (int, error) {
+	if c.reads++; c.reads%3 != 0 {
+		return 0, nil
+	}
+	return c.Conn.Read(b[:1])
+}
