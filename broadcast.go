@@ -33,7 +33,7 @@ func (c *Conn) cast(encoded map[broadcastKey]*frame, path string, message any) e
 	key := broadcastKey{m.ser.Name(), m.v1}
 	f := encoded[key]
 	if f == nil {
-		f = &frame{code: path}
+		f = &frame{code: path, path: true}
 		call := &Outgoing{Conn: c, Path: path, Message: message, OneWay: true}
 		if _, _, err := c.compose(context.Background(), m, call, f, nil, nil); err != nil {
 			return err

@@ -64,7 +64,7 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 			c.calls.withdraw(s)
 		}
 	}()
-	f := frame{flag: FlagWait, seq: s.seq, code: call.Path}
+	f := frame{flag: FlagWait, seq: s.seq, code: call.Path, path: true}
 	s.enc, s.meta, err = c.compose(ctx, m, call, &f, s.enc[:0], s.meta[:0])
 	if err == nil {
 		s.pos, err = c.proto.out.put(ctx, &f, busy)
@@ -249,7 +249,7 @@ func (c *Conn) send(ctx context.Context, call *Outgoing) error {
 	}
 	m := c.settled()
 	buf := c.ep.borrow()
-	f := frame{code: call.Path}
+	f := frame{code: call.Path, path: true}
 	enc, _, err := c.compose(ctx, m, call, &f, (*buf)[:0], nil)
 	if err == nil {
 		_, err = c.proto.out.put(ctx, &f, false)

@@ -39,6 +39,7 @@ type mode struct {
 	ser        serializer.Serializer
 	maxMessage int // what the other end accepts
 	maxFrame   int
+	codes      int // learned codes that it keeps
 	peer       PeerInfo
 }
 
@@ -86,6 +87,7 @@ type reading struct {
 	handed  *handed
 	alone   *incoming // to be run by the reader itself
 	answers []byte    // for inline handlers' replies
+	learned learned   // the paths that the other end's codes stand for
 
 	loneAnswers, loneRequests int // how many came alone, one after the other
 	slowSolos                 int // how slow handlers were on the reader
@@ -184,6 +186,12 @@ func (c *Conn) progress() {
 	case c.drained <- struct{}{}:
 	default:
 	}
+}
+
+// answered says that an answer is queued, or can't be.
+func (c *Conn) answered() {
+	c.in.answering.Add(-1)
+	c.progress()
 }
 
 // close ends the connection with a reason. Only the first call counts.

@@ -133,7 +133,7 @@ func helloFields(t testing.TB, p Packet) map[string]any {
 }
 
 // plainHello is the shortest hello with JSON.
-const plainHello = `{"flyrpc":2,"serializers":["json"]}`
+const plainHello = `{"flyrpc":2,"serializers":["json"],"codes":0}`
 
 // isNotProcessed reports whether a response is marked so.
 func isNotProcessed(p Packet) bool {

@@ -51,11 +51,15 @@ func (c *Conn) readPacket() error {
 	} else {
 		p, err = c.proto.in.next()
 	}
-	if errors.Is(err, ErrLongPayload) {
-		return c.long(&p, err)
-	}
-	if err != nil {
+	long := errors.Is(err, ErrLongPayload)
+	if err != nil && !long {
 		return err
+	}
+	if err := c.readCode(&p); err != nil {
+		return err
+	}
+	if long {
+		return c.long(&p, err)
 	}
 	c.batch++
 	return c.handle(&p)
@@ -182,7 +186,16 @@ func (c *Conn) hooked(p *received) (taken bool, err error) {
 		}
 	}()
 	pkt := &Packet{Flag: p.flag, Sequence: p.seq, Code: string(p.code), Meta: meta, Payload: payload}
-	return raw != nil && (*raw)(pkt) || cooked != nil && (*cooked)(pkt), nil
+	if raw != nil {
+		asCame := *pkt
+		if p.learned != nil {
+			asCame.Code = string(p.wireCode)
+		}
+		if (*raw)(&asCame) {
+			return true, nil
+		}
+	}
+	return cooked != nil && (*cooked)(pkt), nil
 }
 
 // hasHooks reports whether OnRawPacket or OnPacket is set.
@@ -247,7 +260,14 @@ func (c *Conn) request(p *received, m *mode) error {
 	if wait && c.draining.Load() {
 		return c.rejectDraining(p.seq)
 	}
-	rt, params, path := c.ep.router.find(p.code)
+	var rt *route
+	var params []string
+	var path string
+	if p.learned != nil {
+		rt, params, path = p.learned.find(c.ep.router)
+	} else {
+		rt, params, path = c.ep.router.find(p.code)
+	}
 	if rt == nil {
 		if rt = c.ep.router.notFound(); rt == nil {
 			return c.unknown(p, wait)

@@ -39,7 +39,7 @@ type helloMessage struct {
 	Message     helloNumber     `json:"message,omitempty"`
 	Frame       helloNumber     `json:"frame,omitempty"`
 	Calls       helloNumber     `json:"calls,omitempty"`
-	Codes       helloNumber     `json:"codes"`
+	Codes       *helloNumber    `json:"codes,omitempty"` // nil means not said
 	Auth        json.RawMessage `json:"auth,omitempty"`
 	Info        json.RawMessage `json:"info,omitempty"`
 }
@@ -84,10 +84,11 @@ func parseHello(data []byte) (h helloMessage, err error) {
 
 // ourHello returns what this side says of itself.
 func (ep *endpoint) ourHello(sers []serializer.Serializer) helloMessage {
+	codes := helloNumber(maxLearned)
 	h := helloMessage{
 		Version: 2, Agent: agent, Inflate: []string{},
 		Message: helloNumber(ep.limits.maxMessage), Frame: helloNumber(ep.limits.maxFrame),
-		Calls: helloNumber(ep.limits.maxCalls), Info: ep.info,
+		Calls: helloNumber(ep.limits.maxCalls), Codes: &codes, Info: ep.info,
 	}
 	for _, s := range sers {
 		h.Serializers = append(h.Serializers, s.Name())
@@ -97,7 +98,10 @@ func (ep *endpoint) ourHello(sers []serializer.Serializer) helloMessage {
 
 // mode returns what a hello of the other end means for the connection.
 func (h *helloMessage) mode(ser serializer.Serializer) *mode {
-	m := &mode{ser: ser, maxMessage: int(h.Message), maxFrame: int(h.Frame)}
+	m := &mode{ser: ser, maxMessage: int(h.Message), maxFrame: int(h.Frame), codes: maxLearned}
+	if h.Codes != nil {
+		m.codes = max(0, min(int(*h.Codes), maxLearned))
+	}
 	setDefault(&m.maxMessage, DefaultMaxMessage)
 	setDefault(&m.maxFrame, defaultPeerFrame)
 	calls := int(h.Calls)
@@ -114,6 +118,7 @@ func (c *Conn) settle(m *mode) {
 	if m.v1 {
 		c.proto.out.setSingle()
 	}
+	c.proto.out.teach(m.codes)
 	c.calls.begin(m.peer.MaxCalls, m.v1)
 	c.mode.Store(m)
 }

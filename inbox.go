@@ -9,20 +9,21 @@ import (
 // inbox holds the requests and messages of the other end that are being handled or
 // wait to be.
 type inbox struct {
-	mu      sync.Mutex
-	open    map[uint16]*incoming   // version 2 requests by sequence
-	early   map[*incoming]struct{} // requests whose handlers have replied and not returned
-	loose   *incoming              // messages, and all of a version 1 peer
-	nLoose  int
-	held    []*incoming // wait for OnConnect, or for room
-	heldLen int         // bytes in held
-	gated   bool        // OnConnect has not returned
-	limit   int
-	stuck   atomic.Bool           // the reader waits for room
-	room    chan struct{}         // capacity 1: there may be room
-	canWait func() bool           // whether the reader may wait: no answer is awaited
-	closed  error                 // the cause with which everything was cancelled
-	ordered map[int]*orderedQueue // by the index of their route
+	mu        sync.Mutex
+	open      map[uint16]*incoming   // version 2 requests by sequence
+	early     map[*incoming]struct{} // requests whose handlers have replied and not returned
+	loose     *incoming              // messages, and all of a version 1 peer
+	nLoose    int
+	answering atomic.Int32 // requests that have left open and whose answers are not queued yet
+	held      []*incoming  // wait for OnConnect, or for room
+	heldLen   int          // bytes in held
+	gated     bool         // OnConnect has not returned
+	limit     int
+	stuck     atomic.Bool           // the reader waits for room
+	room      chan struct{}         // capacity 1: there may be room
+	canWait   func() bool           // whether the reader may wait: no answer is awaited
+	closed    error                 // the cause with which everything was cancelled
+	ordered   map[int]*orderedQueue // by the index of their route
 }
 
 // verdict is what becomes of a packet that asks to be handled.
@@ -345,7 +346,7 @@ func (b *inbox) requests() []*incoming {
 func (b *inbox) count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := len(b.open) + len(b.early) + b.nLoose
+	n := len(b.open) + len(b.early) + b.nLoose + int(b.answering.Load())
 	for _, in := range b.held {
 		if !in.strict {
 			n++

@@ -202,7 +202,7 @@ func rawClient(t testing.TB, srv *Server, hello string) *rawPeer {
 }
 
 // textHello is a hello that makes JSON the serializer.
-const textHello = `{"flyrpc":2,"serializers":["json"]}`
+const textHello = `{"flyrpc":2,"serializers":["json"],"codes":0}`
 
 // newLogServer returns a server and what it logs.
 func newLogServer(t testing.TB, so *ServerOpts) (*Server, *pairLog) {
@@ -244,7 +244,7 @@ func rawServer(t testing.TB, co *ClientOpts, answer string) (*rawPeer, *Client, 
 
 // jsonAnswer answers hello: JSON, with so many calls.
 func jsonAnswer(calls int) string {
-	b, _ := json.Marshal(map[string]any{"flyrpc": 2, "serializers": []string{"json"}, "calls": calls})
+	b, _ := json.Marshal(map[string]any{"flyrpc": 2, "serializers": []string{"json"}, "calls": calls, "codes": 0})
 	return string(b)
 }
 

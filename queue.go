@@ -5,6 +5,7 @@ type frame struct {
 	flag Flag
 	seq  uint16
 	code string
+	path bool // code is a path, for which a learned code may stand
 	meta []byte
 	body []byte
 	// keep means that body may be held until it is written; else it is copied.
@@ -23,16 +24,19 @@ type segment struct {
 
 // append adds f to the queue.
 func (w *writer) append(f *frame) {
-	before := w.queued
-	need := 3 + len(f.code) + 1 + 8 + 2 + len(f.meta)
+	before, code := w.queued, f.code
+	if f.path {
+		code = w.taught.code(code)
+	}
+	need := 3 + len(code) + 1 + 8 + 2 + len(f.meta)
 	switch {
 	case w.single:
-		b := appendHeader(make([]byte, 0, need+len(f.body)), f.flag, f.seq, f.code, f.meta, len(f.body))
+		b := appendHeader(make([]byte, 0, need+len(f.body)), f.flag, f.seq, code, f.meta, len(f.body))
 		w.push(segment{b: append(b, f.body...)})
 	case len(f.body) >= largeBody:
 		s := w.room(need)
 		n := len(s.b)
-		s.b = appendHeader(s.b, f.flag, f.seq, f.code, f.meta, len(f.body))
+		s.b = appendHeader(s.b, f.flag, f.seq, code, f.meta, len(f.body))
 		w.queued += len(s.b) - n
 		b := f.body
 		if !f.keep {
@@ -42,7 +46,7 @@ func (w *writer) append(f *frame) {
 	default:
 		s := w.room(need + len(f.body))
 		n := len(s.b)
-		s.b = appendHeader(s.b, f.flag, f.seq, f.code, f.meta, len(f.body))
+		s.b = appendHeader(s.b, f.flag, f.seq, code, f.meta, len(f.body))
 		s.b = append(s.b, f.body...)
 		w.queued += len(s.b) - n
 	}

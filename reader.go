@@ -43,6 +43,9 @@ var errLarge = errors.New("flyrpc: a large payload comes")
 type received struct {
 	header
 	payload []byte // metadata block and body
+	// learned is the path that a learned code, wireCode, stood for, or nil.
+	learned  *learnedPath
+	wireCode []byte
 	// shared means that the payload is in the read buffer, which the next packet overwrites.
 	shared bool
 }

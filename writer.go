@@ -62,6 +62,7 @@ type writer struct {
 	space    chan struct{} // closed when the queue was taken; nil if nobody waits
 	idle     chan struct{} // closed when all is written; nil if nobody waits
 	err      error
+	taught   taught
 	bye      error  // refuses requests: the other end has said bye
 	appended uint64 // bytes of packets queued so far
 	writes   uint64 // write calls so far
@@ -79,7 +80,9 @@ type writer struct {
 func (w *writer) put(ctx context.Context, f *frame, busy bool) (pos uint64, err error) {
 	answered := f.answers != nil && w.roomy(len(f.body))
 	if answered { // where nothing has to be waited for, not under the lock
+		f.answers.conn.in.answering.Add(1)
 		busy = f.answers.conn.in.remove(f.answers)
+		defer f.answers.conn.answered()
 	}
 	w.mu.Lock()
 	if !answered && w.over(len(f.body)) {
@@ -297,6 +300,13 @@ func (w *writer) refuseRequests(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.bye = err
+}
+
+// teach lets paths be taught to the other end, which keeps at most n.
+func (w *writer) teach(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.taught.limit = min(n, maxLearned)
 }
 
 // setSingle makes each packet be written by itself.
