@@ -69,10 +69,15 @@ func (c *Conn) accept(p *received) (hello bool, err error) {
 		return true, err
 	}
 	f := frame{flag: FlagResponse, seq: p.seq, body: payload}
-	if _, err := c.proto.out.put(context.Background(), &f, false); err != nil {
+	c.settling.Lock()
+	_, err = c.proto.out.put(context.Background(), &f, false)
+	if err == nil {
+		c.settle(m)
+	}
+	c.settling.Unlock()
+	if err != nil {
 		return true, err
 	}
-	c.settle(m)
 	return true, c.begun()
 }
 

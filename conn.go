@@ -64,6 +64,7 @@ type Conn struct {
 	onRaw    atomic.Pointer[func(*Packet) bool]
 
 	modeMu   sync.Mutex
+	settling sync.Mutex // held from the answer to hello until its mode is settled
 	values   sync.Map
 	draining atomic.Bool
 	leaving  atomic.Bool               // nothing is open and this side takes its leave: no end is amiss

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-
-	"github.com/go-flyrpc/flyrpc/internal/pool"
 )
 
 // zipBits are the flags of what this side doesn't say it can inflate.
@@ -15,7 +13,7 @@ const zipBits = FlagZipCode | FlagZipPayload
 
 // read handles packets, one after the other, until the connection ends or another goroutine
 // reads on.
-func (c *Conn) read(w *pool.Worker) {
+func (c *Conn) read() {
 	c.loneAnswers = 0
 	if c.loneRequests > 0 {
 		c.loneRequests = -soloPause
@@ -34,7 +32,7 @@ func (c *Conn) read(w *pool.Worker) {
 		switch in := c.alone; {
 		case in != nil:
 			c.alone, mine = nil, false
-			mine = c.solo(in, w)
+			mine = c.solo(in)
 		case c.loneAnswers >= loneAfter:
 			mine = !c.leaveToCallers()
 		}
@@ -62,6 +60,9 @@ func (c *Conn) readPacket() error {
 		return c.long(&p, err)
 	}
 	c.batch++
+	if p.flag&FlagResponse == 0 {
+		c.loneAnswers = 0
+	}
 	return c.handle(&p)
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"os"
 	"time"
-
-	"github.com/go-flyrpc/flyrpc/internal/pool"
 )
 
 // A lone caller's calls come one after the other. Each wake-up of a goroutine then adds to
@@ -46,7 +44,6 @@ func (c *Conn) answeredAlone(p *received, others bool) {
 // askedAlone counts a request that has come and reports whether its handler may run on the
 // reader.
 func (c *Conn) askedAlone() bool {
-	c.loneAnswers = 0
 	if c.batch > 1 || c.proto.in.raw == nil || c.proto.in.buffered() > 0 {
 		c.loneRequests = min(c.loneRequests, 0)
 		return false
@@ -56,10 +53,10 @@ func (c *Conn) askedAlone() bool {
 }
 
 // solo runs a handler on the reader and reports whether the turn is still its own.
-func (c *Conn) solo(in *incoming, w *pool.Worker) (mine bool) {
+func (c *Conn) solo(in *incoming) (mine bool) {
+	buf := c.ep.bufs.get() // half of it for the payload, half for the answer, unless they are large
 	if in.shared {
-		w.In = append(w.In[:0], in.payload...)
-		in.payload = w.In
+		in.payload = append(buf[:0:largeBody], in.payload...)
 	}
 	c.freeTurn()
 	returned := false
@@ -68,7 +65,8 @@ func (c *Conn) solo(in *incoming, w *pool.Worker) (mine bool) {
 			c.resume()
 		}
 	}()
-	w.Out = in.process(w.Out[:0])
+	in.process(buf[largeBody : largeBody : 2*largeBody-1])
+	c.ep.bufs.put(buf)
 	returned = true
 	if !c.turn.take() {
 		return false
@@ -105,8 +103,9 @@ func (c *Conn) readFor(ctx context.Context, s *slot) {
 		c.startReading()
 		return
 	}
+	more := c.proto.in.buffered() > 0
 	c.freeTurn()
-	if c.calls.waited() {
+	if more || c.calls.waited() {
 		c.resume()
 	}
 }
@@ -118,9 +117,9 @@ func (c *Conn) readAnswers(s *slot) *handed {
 	for len(s.ready) == 0 {
 		p, err := c.proto.in.next()
 		if err != nil {
-			return &handed{err: err}
+			return &handed{p: p, err: err}
 		}
-		if p.flag&(FlagResponse|FlagStream|zipBits) != FlagResponse || c.hasHooks() {
+		if p.flag&(FlagResponse|FlagStream|zipBits) != FlagResponse || p.flag&FlagMeta != 0 && c.mode.Load().v1 || c.hasHooks() {
 			return &handed{p: p}
 		}
 		c.batch++

@@ -43,7 +43,10 @@ func (s *Server) awaitEnds(ctx context.Context) {
 // shutdown ends a connection in order, or at ctx's end.
 func (c *Conn) shutdown(ctx context.Context) {
 	c.draining.Store(true)
-	if c.mode.Load() == nil { // it has said nothing yet
+	c.settling.Lock() // an answer to hello is queued before the mode is settled
+	silent := c.mode.Load() == nil
+	c.settling.Unlock()
+	if silent {
 		c.close(ErrServerClosed)
 		return
 	}

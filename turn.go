@@ -18,7 +18,7 @@ type turn struct {
 // idle reports whether nobody reads.
 func (t *turn) idle() bool { return t.n.Load()&1 == 1 }
 
-// take makes the caller the reader, unless there is one.
+// take makes the caller the reader, unless there is one or was one just now.
 func (t *turn) take() bool {
 	n := t.n.Load()
 	return n&1 == 1 && t.n.CompareAndSwap(n, n+1)
@@ -46,8 +46,12 @@ func (c *Conn) startReading() { c.ep.workers.Go(readTask{c}, nil) }
 // readTask reads a connection, whose turn it has.
 type readTask struct{ c *Conn }
 
-// Run reads until the connection ends or somebody else reads on.
-func (t readTask) Run(w *pool.Worker) { t.c.read(w) }
+// Run reads until the connection ends or somebody else reads on. Meanwhile the worker
+// holds no buffers.
+func (t readTask) Run(w *pool.Worker) {
+	w.In, w.Out = nil, nil
+	t.c.read()
+}
 
 // watchTick is how often connections are looked at whose reader may be missing.
 const watchTick = time.Millisecond

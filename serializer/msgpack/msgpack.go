@@ -10,7 +10,8 @@
 //
 // Decoded into an any, numbers have the type of the data (int8, uint16, float64
 // and so on), maps are map[string]any and need keys of text, and binary data is
-// []byte. An integer that doesn't fit its field loses its upper bits, as the library does it.
+// []byte. Coders for types and extensions must be registered with the library before the first
+// value is coded. An integer that doesn't fit its field loses its upper bits, as the library does it.
 //
 // A struct that embeds a pointer to a struct costs one goroutine for each such
 // pointer type for the life of the process once it is decoded into: the library

@@ -33,7 +33,7 @@ type plainField struct {
 var plainTag = regexp.MustCompile(`^([A-Za-z0-9_]*)(,omitempty)?$`)
 
 // newPlainStruct returns how to code a struct type, or nil if the library has to, which
-// is also so when the program has taught the library otherwise.
+// is also so when the program has registered coders of its own with the library by now.
 func newPlainStruct(t reflect.Type) *plainStruct {
 	if t.Kind() != reflect.Struct || classify(t) != plan.Plain || encodesItself(t) {
 		return nil
