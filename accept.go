@@ -118,7 +118,7 @@ func (c *Conn) agree(p *received) (*mode, *helloMessage, error) {
 	}
 	ser := c.ep.sers[slices.Index(serializerNames(c.ep.sers), h.Serializers[i])]
 	ours := c.ep.ourHello([]serializer.Serializer{ser})
-	return h.mode(ser), &ours, nil
+	return h.mode(ser, c.ep.zipOpts), &ours, nil
 }
 
 // authenticate sets the connection's identity, or says why the client isn't let in.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/go-flyrpc/flyrpc/internal/compress"
 )
 
 // Broadcast sends a message to path at every connection that Conns returns. It
@@ -24,13 +26,15 @@ func (s *Server) Broadcast(path string, message any) error {
 type broadcastKey struct {
 	serializer string
 	v1         bool
+	zip        compress.Method
+	minZip     int
 }
 
 // cast sends a broadcast to one connection, encoding it if no other connection had
 // the same form.
 func (c *Conn) cast(encoded map[broadcastKey]*frame, path string, message any) error {
 	m := c.settled()
-	key := broadcastKey{m.ser.Name(), m.v1}
+	key := broadcastKey{m.ser.Name(), m.v1, m.zipBody, m.minZip}
 	f := encoded[key]
 	if f == nil {
 		f = &frame{code: path, path: true}

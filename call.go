@@ -68,9 +68,10 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 	s.enc, s.meta, err = c.compose(ctx, m, call, &f, s.enc[:0], s.meta[:0])
 	if err == nil {
 		s.pos, err = c.proto.out.put(ctx, &f, busy)
-		if len(f.body) >= largeBody {
+		if len(f.body) >= largeBody && f.zipped == nil {
 			s.enc = nil // the writer has it
 		}
+		c.ep.unborrow(&f)
 	}
 	if err != nil {
 		return nil, notSent(err)
@@ -109,7 +110,10 @@ func (c *Conn) compose(ctx context.Context, m *mode, call *Outgoing, f *frame, e
 		}
 	}
 	f.body, f.meta, f.keep = enc, meta, true
-	if n := len(enc) + len(meta) + 3; len(enc) > m.maxMessage || n > m.maxFrame {
+	if len(enc) <= m.maxMessage {
+		c.ep.zip(f, m)
+	}
+	if n := len(f.body) + len(meta) + 3; len(enc) > m.maxMessage || n > m.maxFrame {
 		return enc, meta, localErr(TooLong, NotSent, nil, "the message has %d bytes, the other end accepts %d", len(enc), min(m.maxMessage, m.maxFrame))
 	}
 	return enc, meta, nil
@@ -209,10 +213,14 @@ func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, notProcessed 
 	if err != nil {
 		return b, false, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
 	}
+	data, inflated, err := c.ep.inflate(a.flag, data)
+	if err != nil {
+		return b, false, details, badAnswer(err)
+	}
 	if most := c.ep.limits.maxMessage; len(data) > most {
 		return b, false, details, localErr(TooLong, Answered, nil, "the answer has %d bytes, at most %d are accepted", len(data), most)
 	}
-	b = body{data: data, ser: m.ser, shared: a.shared}
+	b = body{data: data, ser: m.ser, shared: a.shared && !inflated}
 	if m.v1 {
 		b.kind = plainBody
 		return b, false, details, nil
@@ -253,8 +261,9 @@ func (c *Conn) send(ctx context.Context, call *Outgoing) error {
 	enc, _, err := c.compose(ctx, m, call, &f, (*buf)[:0], nil)
 	if err == nil {
 		_, err = c.proto.out.put(ctx, &f, false)
+		c.ep.unborrow(&f)
 	}
-	if len(enc) < largeBody {
+	if len(enc) < largeBody || f.zipped != nil {
 		*buf = enc
 		c.ep.scratch.Put(buf)
 	}

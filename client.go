@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-flyrpc/flyrpc/internal/compress"
 	"github.com/go-flyrpc/flyrpc/transport"
 )
 
@@ -49,7 +50,7 @@ func NewClient(addr string, opts *ClientOpts) *Client {
 	c.ep = &endpoint{
 		router: c.Router, limits: o.limits(), errors: newErrorTable(o.Errors), log: loggerOr(o.Logger),
 		sers: clientSerializers(o.Serializer), v1ser: v1Serializer(o.V1Serializer, o.Serializer),
-		info: info, invoke: intercept(o.Intercept),
+		info: info, invoke: intercept(o.Intercept), zipOpts: o.Zip, zipper: compress.New(compress.Level(o.Zip.Level)),
 	}
 	return c
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-flyrpc/flyrpc/internal/compress"
 	"github.com/go-flyrpc/flyrpc/internal/pool"
 	"github.com/go-flyrpc/flyrpc/serializer"
 )
@@ -25,6 +26,8 @@ type endpoint struct {
 	workers pool.Pool
 	bufs    buffers
 	watcher watcher
+	zipOpts Zip
+	zipper  *compress.Codec
 	scratch sync.Pool // *[]byte, to encode messages in
 	invoke  Invoker   // with the interceptors, or nil
 	sers    []serializer.Serializer
@@ -39,7 +42,10 @@ type mode struct {
 	ser        serializer.Serializer
 	maxMessage int // what the other end accepts
 	maxFrame   int
-	codes      int // learned codes that it keeps
+	codes      int             // learned codes that it keeps
+	zipBody    compress.Method // what this side compresses by
+	zipCode    compress.Method
+	minZip     int // bytes from which bodies are compressed
 	peer       PeerInfo
 }
 

@@ -114,7 +114,7 @@ func (c *Context) ReceivedAt() time.Time { return c.in.at }
 func (c *Context) Packet() *Packet {
 	in := c.in
 	return &Packet{
-		Flag:     in.flag,
+		Flag:     in.flag &^ zipBits,
 		Sequence: in.seq,
 		Code:     in.path,
 		Meta:     append([]byte(nil), in.meta...),

@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// zipBits are the flags of what this side doesn't say it can inflate.
+// zipBits are the flags of what is compressed.
 const zipBits = FlagZipCode | FlagZipPayload
 
 // read handles packets, one after the other, until the connection ends or another goroutine
@@ -153,12 +153,15 @@ func (c *Conn) dispatch(p *received) error {
 	if m.v1 && p.flag&(FlagStream|FlagMeta|zipBits) != 0 {
 		return fmt.Errorf("flyrpc: a version 1 packet with flags %#x, which version 1 doesn't have", uint8(p.flag))
 	}
+	if p.flag&FlagZipCode != 0 {
+		if err := c.inflateCode(p); err != nil {
+			return c.badCode(p, err)
+		}
+	}
 	if taken, err := c.hooked(p); taken || err != nil {
 		return err
 	}
 	switch {
-	case p.flag&zipBits != 0:
-		return fmt.Errorf("flyrpc: a compressed packet, though hello offered no method to inflate it")
 	case p.flag&FlagStream != 0:
 		return c.streamFrame(p)
 	case p.flag&FlagResponse != 0:
@@ -186,17 +189,24 @@ func (c *Conn) hooked(p *received) (taken bool, err error) {
 			err = errors.New("flyrpc: OnPacket or OnRawPacket panicked")
 		}
 	}()
-	pkt := &Packet{Flag: p.flag, Sequence: p.seq, Code: string(p.code), Meta: meta, Payload: payload}
+	pkt := Packet{Flag: p.flag, Sequence: p.seq, Code: string(p.code), Meta: meta, Payload: payload}
 	if raw != nil {
-		asCame := *pkt
-		if p.learned != nil {
+		asCame := pkt
+		if p.wireCode != nil {
 			asCame.Code = string(p.wireCode)
 		}
 		if (*raw)(&asCame) {
 			return true, nil
 		}
 	}
-	return cooked != nil && (*cooked)(pkt), nil
+	if cooked == nil {
+		return false, nil
+	}
+	pkt.Flag &^= zipBits
+	if pkt.Payload, _, err = c.ep.inflate(p.flag, payload); err != nil {
+		return false, nil // as it is answered
+	}
+	return (*cooked)(&pkt), nil
 }
 
 // hasHooks reports whether OnRawPacket or OnPacket is set.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/go-flyrpc/flyrpc"
@@ -177,4 +178,30 @@ func ExampleError() {
 	// OUT_OF_STOCK: tea: out of stock true
 	// FORBIDDEN: tea is not yours true
 	// FORBIDDEN true <nil> 7
+}
+
+// What the two ends send each other is compressed as each one's options say, here with
+// Zstandard from 2 KiB on.
+func ExampleZip() {
+	near, far := transport.Pipe(nil)
+	srv := flyrpc.NewServer(&flyrpc.ServerOpts{Zip: flyrpc.Zip{Body: flyrpc.ZipZstd}})
+	srv.OnMessage("/log", func() string { return strings.Repeat("all is well\n", 1000) })
+	go srv.ServeConn(far)
+	defer srv.Close()
+
+	cli := flyrpc.NewClientConn(near, nil)
+	defer cli.Close()
+	ctx := context.Background()
+	if err := cli.Connect(ctx); err != nil {
+		log.Fatal(err)
+	}
+	cli.Conn().OnRawPacket(func(p *flyrpc.Packet) bool {
+		fmt.Println("fewer than 100 bytes came:", len(p.Payload) < 100)
+		return false
+	})
+	text, err := flyrpc.Call[string](ctx, cli, "/log", nil)
+	fmt.Println(len(text), "bytes,", err)
+	// Output:
+	// fewer than 100 bytes came: true
+	// 12000 bytes, <nil>
 }

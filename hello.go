@@ -86,7 +86,7 @@ func parseHello(data []byte) (h helloMessage, err error) {
 func (ep *endpoint) ourHello(sers []serializer.Serializer) helloMessage {
 	codes := helloNumber(maxLearned)
 	h := helloMessage{
-		Version: 2, Agent: agent, Inflate: []string{},
+		Version: 2, Agent: agent, Inflate: []string{ZipZstd.String(), ZipFlate.String()},
 		Message: helloNumber(ep.limits.maxMessage), Frame: helloNumber(ep.limits.maxFrame),
 		Calls: helloNumber(ep.limits.maxCalls), Codes: &codes, Info: ep.info,
 	}
@@ -97,13 +97,14 @@ func (ep *endpoint) ourHello(sers []serializer.Serializer) helloMessage {
 }
 
 // mode returns what a hello of the other end means for the connection.
-func (h *helloMessage) mode(ser serializer.Serializer) *mode {
+func (h *helloMessage) mode(ser serializer.Serializer, z Zip) *mode {
 	m := &mode{ser: ser, maxMessage: int(h.Message), maxFrame: int(h.Frame), codes: maxLearned}
 	if h.Codes != nil {
 		m.codes = max(0, min(int(*h.Codes), maxLearned))
 	}
 	setDefault(&m.maxMessage, DefaultMaxMessage)
 	setDefault(&m.maxFrame, defaultPeerFrame)
+	m.agreeZip(z, offered(h.Inflate))
 	calls := int(h.Calls)
 	setDefault(&calls, DefaultMaxCalls)
 	m.peer = PeerInfo{
@@ -221,7 +222,7 @@ func (c *Conn) understand(p *received, sers []serializer.Serializer) error {
 	}
 	for _, s := range sers {
 		if len(h.Serializers) == 1 && h.Serializers[0] == s.Name() {
-			c.settle(h.mode(s))
+			c.settle(h.mode(s, c.ep.zipOpts))
 			return nil
 		}
 	}

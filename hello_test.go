@@ -49,7 +49,7 @@ func TestHelloClientSays(t *testing.T) {
 		go cli.Connect(context.Background())
 		got := w.serverHello(`{"flyrpc":2,"serializers":["json"]}`)
 		wantFields(t, got, map[string]any{
-			"flyrpc": 2.0, "agent": agent, "serializers": []any{"msgpack", "json"}, "inflate": []any{},
+			"flyrpc": 2.0, "agent": agent, "serializers": []any{"msgpack", "json"}, "inflate": []any{"zstd", "flate"},
 			"message": 1000.0, "frame": 2000.0, "calls": 7.0,
 			"auth": map[string]any{"token": "t"}, "info": []any{1.0},
 		})
@@ -65,7 +65,7 @@ func TestHelloServerAnswers(t *testing.T) {
 		srv := quietServer(t, &ServerOpts{MaxMessage: 1000, MaxFrame: 2000, MaxCalls: 7, Info: map[string]int{"build": 3}})
 		got := wireTo(t, srv).hello(`{"flyrpc":2,"serializers":["nope","json","msgpack"],"unknown":{"a":[1]},"auth":{"x":1}}`)
 		wantFields(t, got, map[string]any{
-			"flyrpc": 2.0, "agent": agent, "serializers": []any{"json"}, "inflate": []any{},
+			"flyrpc": 2.0, "agent": agent, "serializers": []any{"json"}, "inflate": []any{"zstd", "flate"},
 			"message": 1000.0, "frame": 2000.0, "calls": 7.0, "info": map[string]any{"build": 3.0}, "auth": nil,
 		})
 	})

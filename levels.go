@@ -42,10 +42,13 @@ func (c *Conn) finishRaw(ctx context.Context, s *slot, call *Outgoing, p **Packe
 		return c.take(ctx, s, nil)
 	}
 	meta, data, err := splitMeta(a.flag, append([]byte(nil), a.payload...))
-	if err != nil {
-		return localErr(BadRequest, Answered, err, "the answer: %v", err)
+	if err == nil {
+		data, _, err = c.ep.inflate(a.flag, data)
 	}
-	*p = &Packet{Flag: a.flag, Sequence: seq, Code: a.code, Meta: meta, Payload: data}
+	if err != nil {
+		return badAnswer(err)
+	}
+	*p = &Packet{Flag: a.flag &^ zipBits, Sequence: seq, Code: a.code, Meta: meta, Payload: data}
 	return nil
 }
 
@@ -68,14 +71,26 @@ func storeHook(p *atomic.Pointer[func(*Packet) bool], f func(*Packet) bool) {
 
 // SendPacket writes p. Its flag and sequence are the caller's business: they should
 // not be those of calls that FlyRPC has open.
+// Code and payload are compressed as the options' Zip says.
 func (c *Conn) SendPacket(p *Packet) error {
-	c.settled()
-	return c.proto.WritePacket(context.Background(), p)
+	m := c.settled()
+	f, err := frameOf(p)
+	if err != nil {
+		return err
+	}
+	f.flag &^= zipBits
+	c.ep.zip(&f, m)
+	_, err = c.proto.out.put(context.Background(), &f, false)
+	c.ep.unborrow(&f)
+	return err
 }
 
 // SendRawPacket writes p as it is, ZIP bits included: code and payload are what the wire
-// carries. It is SendPacket while nothing is compressed on the way.
-func (c *Conn) SendRawPacket(p *Packet) error { return c.SendPacket(p) }
+// carries.
+func (c *Conn) SendRawPacket(p *Packet) error {
+	c.settled()
+	return c.proto.WritePacket(context.Background(), p)
+}
 
 // SendResponse answers the request with a sequence that OnPacket has taken over.
 func (c *Conn) SendResponse(sequence uint16, code Code, payload []byte) error {

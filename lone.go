@@ -119,7 +119,7 @@ func (c *Conn) readAnswers(s *slot) *handed {
 		if err != nil {
 			return &handed{p: p, err: err}
 		}
-		if p.flag&(FlagResponse|FlagStream|zipBits) != FlagResponse || p.flag&FlagMeta != 0 && c.mode.Load().v1 || c.hasHooks() {
+		if p.flag&(FlagResponse|FlagStream|FlagZipCode) != FlagResponse || p.flag&(FlagMeta|zipBits) != 0 && c.mode.Load().v1 || c.hasHooks() {
 			return &handed{p: p}
 		}
 		c.batch++

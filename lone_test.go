@@ -222,7 +222,7 @@ func TestLoneCallerIsJoined(t *testing.T) {
 	p := newLonePair(t, func(_ *Server, cli *Client) { cli.OnMessage("/note", func(s string) { got <- s }) })
 	for name, join := range joins {
 		t.Run(name, func(t *testing.T) {
-			for range 5 {
+			for range 2 {
 				p.makeLone(t)
 				join(t, p)
 			}

@@ -114,6 +114,8 @@ type ServerOpts struct {
 	// AllowV1 lets version 1 peers, which have no credentials to show, come to Auth.
 	// Without Auth they are let in anyway. Default: they are refused with UNAUTHENTICATED.
 	AllowV1 bool
+	// Zip says what the server compresses. Default: nothing.
+	Zip Zip
 	// Info is what the server says of itself in hello: any value that encoding/json takes.
 	Info any
 	// Transports are more ways to listen, by their URL schemes, beside those built in.
@@ -159,6 +161,8 @@ type ClientOpts struct {
 	// object of, or a func(context.Context) (any, error) that returns one, called for
 	// each connection.
 	Auth any
+	// Zip says what the client compresses. Default: nothing.
+	Zip Zip
 	// Info is what the client says of itself in hello: any value that encoding/json takes.
 	Info any
 	// RequireHello refuses servers that speak version 1 only.

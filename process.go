@@ -38,11 +38,15 @@ func (in *incoming) begin() error {
 	if err != nil {
 		return Errorf(BadRequest, "%w", err)
 	}
+	data, inflated, err := in.conn.ep.inflate(in.flag, data)
+	if err != nil {
+		return err
+	}
 	if most := in.conn.ep.limits.maxMessage; len(data) > most {
 		return Errorf(TooLong, "the message has %d bytes, at most %d are accepted", len(data), most)
 	}
 	in.meta = meta
-	in.body = body{data: data, ser: m.ser, shared: in.shared}
+	in.body = body{data: data, ser: m.ser, shared: in.shared && !inflated}
 	if m.v1 {
 		in.body.kind = plainBody
 		return nil

@@ -117,17 +117,25 @@ func (p *Protocol) ReadPacket() (Packet, error) {
 // waits while MaxQueued bytes are queued, until ctx ends. It fails as AppendPacket
 // does, and when the connection is closed.
 func (p *Protocol) WritePacket(ctx context.Context, pkt *Packet) error {
+	f, err := frameOf(pkt)
+	if err == nil {
+		_, err = p.out.put(ctx, &f, false)
+	}
+	return err
+}
+
+// frameOf returns the frame of a packet, or why there can be none.
+func frameOf(pkt *Packet) (frame, error) {
 	if err := checkCode(pkt.Code); err != nil {
-		return err
+		return frame{}, err
 	}
 	if len(pkt.Meta) > maxMetaLen {
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrBadMeta, len(pkt.Meta), maxMetaLen)
+		return frame{}, fmt.Errorf("%w: %d bytes, at most %d", ErrBadMeta, len(pkt.Meta), maxMetaLen)
 	}
-	_, err := p.out.put(ctx, &frame{
+	return frame{
 		flag: pkt.Flag &^ (flagLength | FlagMeta), seq: pkt.Sequence, code: pkt.Code,
 		meta: pkt.Meta, body: pkt.Payload,
-	}, false)
-	return err
+	}, nil
 }
 
 // Close closes the connection. What is queued and not written is lost.

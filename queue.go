@@ -10,6 +10,8 @@ type frame struct {
 	body []byte
 	// keep means that body may be held until it is written; else it is copied.
 	keep bool
+	// zipped is the borrowed buffer that a compressed body is in, or nil.
+	zipped *[]byte
 	// answers is the request that the frame is the response to, or nil. It leaves the
 	// open calls just before the frame is queued: after it, the peer may use its sequence again.
 	answers *incoming

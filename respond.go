@@ -133,12 +133,18 @@ func (in *incoming) send(code string, payload []byte, kind bodyKind, keep bool) 
 	if !m.v1 {
 		f.meta = markKind(in.takeMeta(), kind)
 	}
-	if n := len(payload) + len(f.meta) + 3; len(payload) > m.maxMessage || n > m.maxFrame {
+	if !in.route.opts.noCompress() && len(payload) <= m.maxMessage {
+		in.conn.ep.zip(&f, m)
+	}
+	if n := len(f.body) + len(f.meta) + 3; len(payload) > m.maxMessage || n > m.maxFrame {
+		in.conn.ep.unborrow(&f)
 		err := localErr(TooLong, Unknown, nil, "the reply has %d bytes, the other end accepts %d", len(payload), min(m.maxMessage, m.maxFrame))
 		in.respondError(err, false)
 		return err
 	}
-	return in.put(&f)
+	err := in.put(&f)
+	in.conn.ep.unborrow(&f)
+	return err
 }
 
 // put queues a response. Inline handlers leave the writing to the reader, which

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-flyrpc/flyrpc/internal/compress"
 	"github.com/go-flyrpc/flyrpc/internal/pool"
 	"github.com/go-flyrpc/flyrpc/transport"
 )
@@ -65,6 +66,7 @@ func NewServer(opts *ServerOpts) *Server {
 	s.ep = &endpoint{
 		router: s.Router, limits: o.limits(), errors: newErrorTable(o.Errors), log: loggerOr(o.Logger),
 		sers: serverSerializers(o.Serializers), v1ser: v1Serializer(o.V1Serializer), info: info,
+		zipOpts: o.Zip, zipper: compress.New(compress.Level(o.Zip.Level)),
 	}
 	return s
 }

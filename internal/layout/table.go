@@ -14,7 +14,7 @@ func Packages() map[string]Rule {
 		".": {
 			Imports: []string{
 				"serializer", "serializer/json", "serializer/msgpack", "transport",
-				"internal/adapt", "internal/pathtree", "internal/pool",
+				"internal/adapt", "internal/compress", "internal/pathtree", "internal/pool",
 			},
 			Tests: []string{".", "serializer/...", "transport/..."},
 		},
@@ -31,6 +31,7 @@ func Packages() map[string]Rule {
 		"transport/transporttest": {Imports: []string{"transport"}, Tests: []string{"transport/..."}},
 
 		"internal/adapt":      {},
+		"internal/compress":   {Tests: []string{"internal/compress"}},
 		"internal/covercheck": {},
 		"internal/layout":     {},
 		"internal/pathtree":   {},
@@ -53,6 +54,7 @@ type Library struct {
 func Libraries() []Library {
 	return []Library{
 		{Path: "github.com/json-iterator/go", In: []string{"serializer/json"}, OneFile: true, Used: true},
+		{Path: "github.com/klauspost/compress", In: []string{"internal/compress"}, Used: true},
 		{Path: "github.com/vmihailenco/msgpack/v5", In: []string{"serializer/msgpack"}, Tests: []string{"serializer/..."}, Used: true},
 		{Path: "google.golang.org/protobuf", In: []string{"serializer/protobuf"}, Tests: []string{"..."}},
 		{Path: "go.uber.org/goleak", Tests: []string{"..."}},
