@@ -222,6 +222,9 @@ func TestZipFromPeer(t *testing.T) {
 		{FlagZipCode, "/text", "1", "BAD_REQUEST the code can't be inflated"},
 		{FlagZipCode, string(inner), "1", "BAD_REQUEST the code, when inflated, begins like a learned code"},
 		{0, "/text", "12345", "5"},
+		// Written by hand: a stored block of flate, and one that is stuffed.
+		{FlagZipPayload, "/text", "\x01\x02\x00\xfd\xffhi", "2"},
+		{FlagZipCode, "\x03\x01\x02\x05\xfd\xff/a", "1", "NOT_FOUND no handler for \"/a\""},
 	} {
 		p.send(Packet{Flag: FlagWait | FlagMeta | tt.flag, Sequence: uint16(i + 1), Code: tt.path, Meta: raw, Payload: []byte(tt.body)})
 		a := p.recv()
@@ -230,8 +233,8 @@ func TestZipFromPeer(t *testing.T) {
 			t.Errorf("%d: %d %q, want %q", i, a.Sequence, got, tt.want)
 		}
 	}
-	if handled != 3 {
-		t.Errorf("the handler ran %d times, want 3", handled)
+	if handled != 4 {
+		t.Errorf("the handler ran %d times, want 4", handled)
 	}
 	p.send(Packet{Flag: FlagZipCode, Code: "/text"}, Packet{Flag: FlagZipPayload, Code: "/text", Payload: []byte("x")}, rawRequest(99, "fly.ping", ""))
 	if a := p.recv(); a.Sequence != 99 {
