@@ -6,21 +6,30 @@ import "time"
 // or on its way to the caller, it reports false and the caller takes it. The slot
 // isn't used again until its answer has come and letGo was called.
 func (t *callTable) abandon(s *slot) bool {
+	given, st := t.abandonSlot(s)
+	if st != nil {
+		st.discard()
+	}
+	return given
+}
+
+// abandonSlot is abandon that leaves it to the caller to drop what comes.
+func (t *callTable) abandonSlot(s *slot) (given bool, st *Stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.state != slotOpen {
-		return false
+		return false, nil
 	}
 	t.wanted--
 	if t.retire {
 		t.account(s)
 		t.retired = append(t.retired, s)
 		t.grant()
-		return true
+		return true, s.stream
 	}
 	s.state = slotAbandoned
 	if s.isPing {
-		return true
+		return true, s.stream
 	}
 	s.held = true
 	s.since = time.Now()
@@ -28,7 +37,7 @@ func (t *callTable) abandon(s *slot) bool {
 	if t.lost == nil && t.tooMany(t.abandoned) {
 		t.lost = time.AfterFunc(lostAfter, t.checkLost)
 	}
-	return true
+	return true, s.stream
 }
 
 // letGo lets an abandoned slot be used again, when its answer has come. The caller has

@@ -51,34 +51,35 @@ func isHello(p *received) bool {
 // accept answers hello. If this side has spoken before, which makes it a version 1 peer,
 // the answer says so.
 func (c *Conn) accept(p *received) (hello bool, err error) {
+	if err := c.answerHello(p); err != nil {
+		return true, err
+	}
+	return true, c.begun()
+}
+
+// answerHello is accept without what follows, which must not wait for others with modeMu held.
+func (c *Conn) answerHello(p *received) error {
 	c.modeMu.Lock()
 	defer c.modeMu.Unlock()
 	if c.mode.Load() != nil {
-		if err := c.reject(p.seq, NotFound, "this connection speaks version 1"); err != nil {
-			return true, err
-		}
-		return true, c.begun()
+		return c.reject(p.seq, NotFound, "this connection speaks version 1")
 	}
 	m, answer, err := c.agree(p)
 	if err != nil {
 		c.refuseHello(p, err)
-		return true, err
+		return err
 	}
 	payload, err := json.Marshal(answer)
 	if err != nil {
-		return true, err
+		return err
 	}
 	f := frame{flag: FlagResponse, seq: p.seq, body: payload}
 	c.settling.Lock()
-	_, err = c.proto.out.put(context.Background(), &f, false)
-	if err == nil {
+	defer c.settling.Unlock()
+	if _, err = c.proto.out.put(context.Background(), &f, false); err == nil {
 		c.settle(m)
 	}
-	c.settling.Unlock()
-	if err != nil {
-		return true, err
-	}
-	return true, c.begun()
+	return err
 }
 
 // refuseHello answers hello with the error that refuses it.
@@ -177,8 +178,16 @@ func (c *Conn) begun() error {
 // unhurried ends the handshake's limits on the accepting side.
 func (c *Conn) unhurried() error {
 	c.fresh = false
-	c.proto.in.max = uint64(c.ep.limits.maxFrame)
+	c.proto.in.max = c.maxPayload()
 	return c.proto.conn.SetReadDeadline(time.Time{})
+}
+
+// maxPayload returns the largest payload of a packet that is accepted once the handshake is done.
+func (c *Conn) maxPayload() uint64 {
+	if c.settled().v1 {
+		return uint64(c.ep.limits.maxWhole())
+	}
+	return uint64(c.ep.limits.maxFrame)
 }
 
 // begin handles the first packet of a version 1 peer. OnConnect runs afterwards, and the packet

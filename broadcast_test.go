@@ -121,7 +121,7 @@ func TestBroadcastSkips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := quietServer(t, &ServerOpts{MaxQueued: 64 << 10})
 		stuck := wireTo(t, srv)
-		stuck.hello(plainHello)
+		stuck.hello(`{"flyrpc":2,"serializers":["json"],"codes":0,"messages":1048576}`)
 		small := wireTo(t, srv)
 		small.hello(`{"flyrpc":2,"serializers":["json"],"message":100}`)
 		cli := connectPipe(t, srv, nil)

@@ -3,6 +3,7 @@ package flyrpc
 import (
 	"context"
 	"encoding/binary"
+	"io"
 	"time"
 )
 
@@ -22,21 +23,11 @@ func (c *Conn) Call(ctx context.Context, path string, message, reply any) error 
 	return c.roundTrip(ctx, &call)
 }
 
-// SendMessage sends a one-way message to the handler of path at the other end. It
-// returns when the message is queued to be written; whether it arrives isn't known. The other
-// end may drop it while it handles MaxCalls messages, holds as many more and has calls open itself. The
-// error, an Error, is for messages that were not sent.
-func (c *Conn) SendMessage(ctx context.Context, path string, message any) error {
-	call := Outgoing{Conn: c, Path: path, Message: message, OneWay: true}
-	if c.ep.invoke != nil {
-		escaped := call
-		return c.ep.invoke(ctx, &escaped)
-	}
-	return c.send(ctx, &call)
-}
-
 // roundTrip sends a call and waits for its answer.
 func (c *Conn) roundTrip(ctx context.Context, call *Outgoing) error {
+	if call.readers() {
+		return c.roundTripReaders(ctx, call)
+	}
 	s, err := c.start(ctx, call)
 	if err != nil {
 		return err
@@ -65,19 +56,69 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 		}
 	}()
 	f := frame{flag: FlagWait, seq: s.seq, code: call.Path, path: true}
-	s.enc, s.meta, err = c.compose(ctx, m, call, &f, s.enc[:0], s.meta[:0])
-	if err == nil {
-		s.pos, err = c.proto.out.put(ctx, &f, busy)
-		if len(f.body) >= largeBody && f.zipped == nil {
-			s.enc = nil // the writer has it
+	if call.Streams {
+		call.stream = c.streamOf(ctx, s)
+		if !call.receives {
+			f.flag |= FlagStream
 		}
-		c.ep.unborrow(&f)
 	}
+	s.enc, s.meta, err = c.compose(ctx, m, call, &f, s.enc[:0], s.meta[:0])
 	if err != nil {
 		return nil, notSent(err)
 	}
-	queued = true
+	if len(s.enc) >= largeBody && f.zipped == nil {
+		s.enc = nil // the writer may have it
+	}
+	queued, err = c.sendRequest(ctx, m, s, call.stream, &f, busy)
+	c.ep.unborrow(&f)
+	if err != nil {
+		return nil, err
+	}
 	return s, nil
+}
+
+// sendRequest sends a request, in pieces if it is large; st is its stream, if it has one. If queued is true the slot
+// isn't the caller's any more, unless there is no error.
+func (c *Conn) sendRequest(ctx context.Context, m *mode, s *slot, st *Stream, f *frame, busy bool) (queued bool, err error) {
+	if f.size() > min(m.maxFrame, maxPart) && !m.v1 {
+		if st == nil {
+			st = newStream(c, s.seq, FlagStream)
+			st.in.wants = true
+			c.calls.attach(s, st, false)
+		}
+		err = st.sendParts(itemContext{ctx}, f, m.part, FlagStream|FlagWait)
+	}
+	if err == nil {
+		if st != nil {
+			st.torn = false
+		}
+		s.pos, err = c.proto.out.put(ctx, f, busy)
+	}
+	switch {
+	case err == nil || err == io.EOF: // the answer has come already
+		return true, nil
+	case st == nil || !st.torn && !st.parted:
+		return false, notSent(err)
+	}
+	c.withdrawHalf(s)
+	return true, notProcessed(err)
+}
+
+// withdrawHalf gives up a call or message of which only pieces were sent.
+func (c *Conn) withdrawHalf(s *slot) {
+	if c.calls.abandon(s) {
+		c.giveUp(s)
+		return
+	}
+	<-s.answeredBy()
+	c.calls.release(s)
+}
+
+// notProcessed marks an error of a call of which only pieces were sent.
+func notProcessed(err error) error {
+	e := *notSent(err).(*Error)
+	e.delivery = NotProcessed
+	return &e
 }
 
 // notSent marks an error of a packet that was never queued.
@@ -100,6 +141,9 @@ func (c *Conn) compose(ctx context.Context, m *mode, call *Outgoing, f *frame, e
 	if err := checkCode(call.Path); err != nil {
 		return enc, meta, localErr(BadRequest, NotSent, err, "%v", err)
 	}
+	if len(call.Path) > 0 && call.Path[0] == learnedMark {
+		return enc, meta, localErr(BadRequest, NotSent, nil, "the path %.20q begins with byte 1, and no path begins so", call.Path)
+	}
 	enc, kind, err := encodeBody(enc, call.Message, m.ser, m.v1)
 	if err != nil {
 		return enc, meta, localErr(BadRequest, NotSent, err, "%v", err)
@@ -113,8 +157,8 @@ func (c *Conn) compose(ctx context.Context, m *mode, call *Outgoing, f *frame, e
 	if len(enc) <= m.maxMessage {
 		c.ep.zip(f, m)
 	}
-	if n := len(f.body) + len(meta) + 3; len(enc) > m.maxMessage || n > m.maxFrame {
-		return enc, meta, localErr(TooLong, NotSent, nil, "the message has %d bytes, the other end accepts %d", len(enc), min(m.maxMessage, m.maxFrame))
+	if len(enc) > m.maxMessage {
+		return enc, meta, localErr(TooLong, NotSent, nil, "the message has %d bytes, the other end accepts %d", len(enc), m.maxMessage)
 	}
 	return enc, meta, nil
 }
@@ -159,6 +203,9 @@ func (c *Conn) finish(ctx context.Context, s *slot, call *Outgoing) error {
 			<-s.ready
 		}
 	}
+	if s.stream != nil && s.stream.open {
+		return c.collect(ctx, s, call.Reply)
+	}
 	defer c.calls.release(s) // the serializer may panic
 	return c.take(ctx, s, call.Reply)
 }
@@ -175,25 +222,25 @@ func (c *Conn) giveUp(s *slot) {
 
 // take decodes the answer in s into reply, or returns what failed.
 func (c *Conn) take(ctx context.Context, s *slot, reply any) error {
+	b, err := c.answerOf(ctx, s)
+	if err != nil || reply == nil {
+		return err
+	}
+	return badItem(b.decode(reply))
+}
+
+// answerOf returns the body of the answer in s, or the error that it is.
+func (c *Conn) answerOf(ctx context.Context, s *slot) (body, error) {
 	a := &s.answer
 	if a.err != nil {
 		if e, ok := a.err.(*Error); ok && e.delivery == Unknown && !c.proto.out.sent(s.pos) {
-			return notSent(e)
+			return body{}, notSent(e)
 		}
-		return a.err
+		return body{}, a.err
 	}
 	b, notProcessed, details, err := c.answerBody(ctx, a)
-	if err != nil {
-		return err
-	}
-	if a.code == "" {
-		if reply == nil {
-			return nil
-		}
-		if err := b.decode(reply); err != nil {
-			return localErr(BadRequest, Answered, err, "the answer: %v", err)
-		}
-		return nil
+	if err != nil || a.code == "" {
+		return b, err
 	}
 	code := Code(a.code)
 	e := &Error{Code: code, Message: string(b.data), remote: true, delivery: Answered, cause: c.ep.errors.errorOf(code), details: details}
@@ -203,7 +250,7 @@ func (c *Conn) take(ctx context.Context, s *slot, reply any) error {
 	if len(details.data) > 0 {
 		_ = details.decode(&e.Details) // DecodeDetails tells why it can't be read
 	}
-	return e
+	return body{}, e
 }
 
 // answerBody divides an answer into its body and what its metadata says.
@@ -213,7 +260,7 @@ func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, notProcessed 
 	if err != nil {
 		return b, false, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
 	}
-	data, inflated, err := c.ep.inflate(a.flag, data)
+	data, inflated, err := c.inflate(a.flag, data)
 	if err != nil {
 		return b, false, details, badAnswer(err)
 	}
@@ -245,32 +292,6 @@ func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, notProcessed 
 		*v.reply = userMeta(meta)
 	}
 	return b, notProcessed, details, nil
-}
-
-// send sends a one-way message.
-func (c *Conn) send(ctx context.Context, call *Outgoing) error {
-	if ctx.Err() != nil {
-		return ctxErr(ctx, NotSent, call.Path)
-	}
-	if bye := c.bye.Load(); bye != nil {
-		return notSent(bye)
-	}
-	m := c.settled()
-	buf := c.ep.borrow()
-	f := frame{code: call.Path, path: true}
-	enc, _, err := c.compose(ctx, m, call, &f, (*buf)[:0], nil)
-	if err == nil {
-		_, err = c.proto.out.put(ctx, &f, false)
-		c.ep.unborrow(&f)
-	}
-	if len(enc) < largeBody || f.zipped != nil {
-		*buf = enc
-		c.ep.scratch.Put(buf)
-	}
-	if err != nil {
-		return notSent(err)
-	}
-	return nil
 }
 
 // borrow returns a buffer to encode a message in.

@@ -1,6 +1,10 @@
 package flyrpc
 
-import "context"
+import (
+	"context"
+	"io"
+	"iter"
+)
 
 // Caller is what Client and Conn have in common, for code that works with either.
 type Caller interface {
@@ -8,6 +12,8 @@ type Caller interface {
 	Call(ctx context.Context, path string, message, reply any) error
 	// SendMessage sends a one-way message to path.
 	SendMessage(ctx context.Context, path string, message any) error
+	// OpenStream calls path with message and returns the Stream of items.
+	OpenStream(ctx context.Context, path string, message any) (*Stream, error)
 }
 
 // Call calls path with message and returns the answer, decoded as a Reply. With an
@@ -19,4 +25,119 @@ func Call[Reply any](ctx context.Context, c Caller, path string, message any) (R
 		return zero, err
 	}
 	return *reply, nil
+}
+
+// Receive calls path with message and yields the items that the handler answers with. A reply
+// that isn't empty and comes without items is the only item. An error, which is an Error, comes with the zero
+// Item, after all items, and is the last that is yielded. Breaking out of the loop cancels the handler, and
+// so does the end of ctx. The call is made anew each time the sequence is ranged over.
+func Receive[Item any](ctx context.Context, c Caller, path string, message any) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		s, err := openReceive(ctx, c, path, message)
+		if err != nil {
+			var zero Item
+			yield(zero, err)
+			return
+		}
+		defer s.Close()
+		receiveItems(s, yield)
+	}
+}
+
+// openReceive opens a stream whose caller sends no items.
+func openReceive(ctx context.Context, c Caller, path string, message any) (*Stream, error) {
+	if own, ok := c.(interface {
+		openStream(ctx context.Context, path string, message any, receives bool) (*Stream, error)
+	}); ok {
+		return own.openStream(ctx, path, message, true)
+	}
+	s, err := c.OpenStream(ctx, path, message)
+	if err == nil {
+		err = s.CloseSend()
+	}
+	return s, err
+}
+
+// receiveItems yields what comes on a stream.
+func receiveItems[Item any](s *Stream, yield func(Item, error) bool) {
+	for {
+		item := new(Item)
+		switch err := s.Recv(item); {
+		case err == io.EOF:
+			return
+		case err != nil:
+			var zero Item
+			yield(zero, err)
+			return
+		case !yield(*item, nil):
+			return
+		}
+	}
+}
+
+// Upload calls path with message, sends items until there are no more or the handler has
+// returned, and returns its reply. The error is an Error. Items are taken from the sequence while they can be sent; the
+// end of ctx ends that after the next one.
+func Upload[Reply, Item any](ctx context.Context, c Caller, path string, message any, items iter.Seq[Item]) (Reply, error) {
+	var zero Reply
+	s, err := c.OpenStream(ctx, path, message)
+	if err != nil {
+		return zero, err
+	}
+	defer s.Close()
+	if err := sendItems(s, items); err != nil {
+		return zero, err
+	}
+	reply := new(Reply)
+	if err := s.reply(reply); err != nil {
+		return zero, err
+	}
+	return *reply, nil
+}
+
+// sendItems sends items until there are no more or the call has ended. The error is why one can't be sent.
+func sendItems[Item any](s *Stream, items iter.Seq[Item]) error {
+	for item := range items {
+		if err := s.Send(item); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	return s.CloseSend()
+}
+
+// Exchange calls path with message, sends items of type In and yields those of type Out that the handler
+// answers with, both at the same time: items is ranged over on a goroutine of its own, which ends when items
+// does, or with the first item that can't be sent because the call has ended. For errors and the end see Receive.
+func Exchange[In, Out any](ctx context.Context, c Caller, path string, message any, items iter.Seq[In]) iter.Seq2[Out, error] {
+	return func(yield func(Out, error) bool) {
+		s, err := c.OpenStream(ctx, path, message)
+		if err != nil {
+			var zero Out
+			yield(zero, err)
+			return
+		}
+		defer s.Close()
+		var failed error
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			if failed = sendItems(s, items); failed != nil {
+				s.Close()
+			}
+		}()
+		receiveItems(s, func(item Out, err error) bool {
+			if err != nil {
+				select { // why the stream was closed, if that is why
+				case <-sent:
+					if failed != nil {
+						err = failed
+					}
+				default:
+				}
+			}
+			return yield(item, err)
+		})
+	}
 }

@@ -45,7 +45,8 @@ type slot struct {
 	next  *slot         // in a list of free slots
 	since time.Time     // when the caller gave up
 
-	pos    uint64 // where in the stream of packets the request begins
+	stream *Stream // items, and what is larger than a packet; nil while there is none
+	pos    uint64  // where in the stream of packets the request begins
 	isPing bool
 	answer answer
 	buf    []byte // for small answers
@@ -229,6 +230,9 @@ func (t *callTable) claim(seq uint16) (s *slot, others bool) {
 	if s == nil || s.state == slotFree || s.state == slotAnswered {
 		return nil, t.wanted > 0
 	}
+	if s.stream != nil {
+		s.stream.close()
+	}
 	if s.state == slotAbandoned {
 		s.late = s.held
 		t.dropAnswer(s)
@@ -241,7 +245,15 @@ func (t *callTable) claim(seq uint16) (s *slot, others bool) {
 }
 
 // deliver hands the answer in a slot that claim returned to its caller.
-func (s *slot) deliver() { s.ready <- struct{}{} }
+func (s *slot) deliver() { s.answeredBy() <- struct{}{} }
+
+// answeredBy returns the channel by which the caller is told of its answer.
+func (s *slot) answeredBy() chan struct{} {
+	if s.stream != nil && s.stream.open {
+		return s.stream.final
+	}
+	return s.ready
+}
 
 // withdraw frees the slot of a call that was never sent.
 func (t *callTable) withdraw(s *slot) {
@@ -253,7 +265,7 @@ func (t *callTable) withdraw(s *slot) {
 	}
 	t.mu.Unlock()
 	if answered { // by the connection that is closing, or by a peer that guesses
-		<-s.ready
+		<-s.answeredBy()
 	}
 	t.release(s)
 }
@@ -270,6 +282,13 @@ func (t *callTable) release(s *slot) {
 // trim drops what a slot doesn't keep between calls.
 func (s *slot) trim() {
 	s.answer = answer{}
+	if s.stream != nil {
+		s.stream = nil
+		select { // the first item, of which nobody was told in time
+		case <-s.ready:
+		default:
+		}
+	}
 	if cap(s.enc) > maxKeptBody {
 		s.enc = nil
 	}
@@ -345,6 +364,9 @@ func (t *callTable) close(refusal error, cause error) {
 		if s.state == slotOpen {
 			s.state = slotAnswered
 			t.wanted--
+			if s.stream != nil {
+				s.stream.close()
+			}
 			ended = append(ended, s)
 		}
 	}

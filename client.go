@@ -218,6 +218,7 @@ func (c *Client) attempt(ctx context.Context, hello bool, auth json.RawMessage) 
 		conn.proto.in.release()
 		return nil, err
 	}
+	conn.proto.in.max = conn.maxPayload()
 	if first != nil {
 		conn.handed = &handed{p: *first}
 	}
@@ -317,6 +318,20 @@ func (c *Client) SendMessage(ctx context.Context, path string, message any) erro
 		return err
 	}
 	return conn.SendMessage(ctx, path, message)
+}
+
+// OpenStream opens a Stream, connecting first if the client never was; see Conn.OpenStream.
+func (c *Client) OpenStream(ctx context.Context, path string, message any) (*Stream, error) {
+	return c.openStream(ctx, path, message, false)
+}
+
+// openStream is OpenStream, for a caller that sends no items if receives is true.
+func (c *Client) openStream(ctx context.Context, path string, message any, receives bool) (*Stream, error) {
+	conn, err := c.connect(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	return conn.openStream(ctx, path, message, receives)
 }
 
 // Ping measures the time to the server and back, connecting first if the client

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-flyrpc/flyrpc/internal/compress"
+	"github.com/go-flyrpc/flyrpc/internal/flow"
 	"github.com/go-flyrpc/flyrpc/internal/pool"
 	"github.com/go-flyrpc/flyrpc/serializer"
 )
@@ -42,6 +43,9 @@ type mode struct {
 	ser        serializer.Serializer
 	maxMessage int // what the other end accepts
 	maxFrame   int
+	window     int             // what it lets this side send for a call before it grants more
+	messages   int             // the same for one-way messages
+	part       int             // the most bytes of payload in an item or piece
 	codes      int             // learned codes that it keeps
 	zipBody    compress.Method // what this side compresses by
 	zipCode    compress.Method
@@ -59,7 +63,13 @@ type Conn struct {
 	turn  turn
 	calls callTable
 	in    inbox
-	mode  atomic.Pointer[mode]
+
+	messages  outflow // what this side may send as one-way messages
+	inflating outflow // what may be inflated at the same time
+	joinMu    sync.Mutex
+	joins     flow.Turns[*Stream] // who may complete what came in pieces
+
+	mode atomic.Pointer[mode]
 
 	reading
 
@@ -73,6 +83,7 @@ type Conn struct {
 	settling sync.Mutex // held from the answer to hello until its mode is settled
 	values   sync.Map
 	draining atomic.Bool
+	casting  atomic.Bool               // a large broadcast is being sent
 	leaving  atomic.Bool               // nothing is open and this side takes its leave: no end is amiss
 	refused  atomic.Pointer[wireError] // why new requests are not served, if not for a shutdown
 	drained  chan struct{}             // capacity 1: something that Shutdown waits for has ended
@@ -92,9 +103,10 @@ type reading struct {
 	dropped bool // a message was dropped, and logged
 	batch   int  // packets handled since the reader last waited
 	handed  *handed
-	alone   *incoming // to be run by the reader itself
-	answers []byte    // for inline handlers' replies
-	learned learned   // the paths that the other end's codes stand for
+	alone   *incoming          // to be run by the reader itself
+	answers []byte             // for inline handlers' replies
+	halves  map[uint16]*Stream // requests and messages of which only pieces have come
+	learned learned            // the paths that the other end's codes stand for
 
 	loneAnswers, loneRequests int // how many came alone, one after the other
 	slowSolos                 int // how slow handlers were on the reader
@@ -113,6 +125,8 @@ func newConn(ep *endpoint, nc net.Conn) *Conn {
 	c.proto.out.fail = c.close
 	c.proto.in.wait = c.beforeWait
 	c.in.limit = ep.limits.maxCalls
+	c.inflating.begin(ep.limits.maxMessage)
+	c.in.window = flow.NewWindow(ep.limits.messages)
 	c.in.room = make(chan struct{}, 1)
 	c.in.canWait = func() bool { return !c.calls.awaits() }
 	c.calls.onLost = func() {
@@ -211,6 +225,7 @@ func (c *Conn) close(reason error) {
 		refusal := *lost
 		refusal.delivery = NotSent
 		c.calls.close(&refusal, lost)
+		c.messages.end(&refusal)
 		c.in.close(lost)
 		c.proto.conn.Close()
 		c.resume() // somebody has to find out

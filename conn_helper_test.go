@@ -83,6 +83,26 @@ func (w *wireEnd) recv() Packet {
 	return p
 }
 
+// recvHeader returns the next packet's header and payload, as they came.
+func (w *wireEnd) recvHeader() (header, []byte) {
+	w.t.Helper()
+	for {
+		h, n, err := parseHeader(w.buf)
+		if err == nil && len(w.buf)-n >= int(h.length) {
+			end := n + int(h.length)
+			payload := w.buf[n:end]
+			w.buf = w.buf[end:]
+			return h, payload
+		}
+		b := make([]byte, 64<<10)
+		n, err = w.conn.Read(b)
+		if err != nil {
+			w.t.Fatalf("no packet: %v", err)
+		}
+		w.buf = append(w.buf, b[:n]...)
+	}
+}
+
 // wantEnd checks that nothing comes any more but the end, which is orderly.
 func (w *wireEnd) wantEnd() {
 	w.t.Helper()

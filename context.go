@@ -118,7 +118,7 @@ func (c *Context) Packet() *Packet {
 		Sequence: in.seq,
 		Code:     in.path,
 		Meta:     append([]byte(nil), in.meta...),
-		Payload:  in.body.bytes(),
+		Payload:  append([]byte(nil), in.body.data...),
 	}
 }
 

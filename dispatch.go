@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+
+	"github.com/go-flyrpc/flyrpc/internal/flow"
 )
 
 // zipBits are the flags of what is compressed.
@@ -124,12 +126,18 @@ func (c *Conn) refuseLong(p *received, cause error) error {
 			s.answer = answer{err: localErr(TooLong, Answered, cause, "the answer has %d bytes, at most %d are accepted", p.length, c.proto.in.max)}
 			s.deliver()
 		}
-	case p.flag&(FlagWait|FlagResponse) == FlagWait:
+	case p.flag&(FlagWait|FlagResponse) == FlagWait && string(p.code) != pieceCode:
+		c.dropHalf(p.seq)
 		msg := fmt.Sprintf("the packet has %d bytes of payload, at most %d are accepted", p.length, c.proto.in.max)
 		if err := c.reject(p.seq, TooLong, msg); err != nil {
 			return err
 		}
+	case p.flag&FlagStream != 0:
+		return cause
 	default:
+		if err := c.dropLong(p); err != nil {
+			return err
+		}
 		c.logDropped(cause.Error(), string(p.code))
 	}
 	return c.proto.in.skip(p.length)
@@ -153,17 +161,22 @@ func (c *Conn) dispatch(p *received) error {
 	if m.v1 && p.flag&(FlagStream|FlagMeta|zipBits) != 0 {
 		return fmt.Errorf("flyrpc: a version 1 packet with flags %#x, which version 1 doesn't have", uint8(p.flag))
 	}
-	if p.flag&FlagZipCode != 0 {
+	if c.hasHooks() {
+		if taken, err := c.hooked(p); taken || err != nil {
+			if taken {
+				err = c.tookOver(p, m)
+			}
+			return err
+		}
+	}
+	if p.flag&FlagZipCode != 0 && p.wireCode == nil {
 		if err := c.inflateCode(p); err != nil {
 			return c.badCode(p, err)
 		}
 	}
-	if taken, err := c.hooked(p); taken || err != nil {
-		return err
-	}
 	switch {
 	case p.flag&FlagStream != 0:
-		return c.streamFrame(p)
+		return c.streamFrame(p, m)
 	case p.flag&FlagResponse != 0:
 		c.response(p)
 		return nil
@@ -172,52 +185,21 @@ func (c *Conn) dispatch(p *received) error {
 	}
 }
 
-// hooked shows the packet to OnRawPacket and OnPacket and reports whether one of them
-// has taken it over. A panic in them closes the connection.
-func (c *Conn) hooked(p *received) (taken bool, err error) {
-	if !c.hasHooks() {
-		return false, nil
-	}
-	raw, cooked := c.onRaw.Load(), c.onPacket.Load()
-	meta, payload, err := splitMeta(p.flag, append([]byte(nil), p.payload...))
-	if err != nil {
-		return false, nil
-	}
-	defer func() {
-		if r := recover(); r != nil {
-			c.logPanic("OnPacket", r)
-			err = errors.New("flyrpc: OnPacket or OnRawPacket panicked")
-		}
-	}()
-	pkt := Packet{Flag: p.flag, Sequence: p.seq, Code: string(p.code), Meta: meta, Payload: payload}
-	if raw != nil {
-		asCame := pkt
-		if p.wireCode != nil {
-			asCame.Code = string(p.wireCode)
-		}
-		if (*raw)(&asCame) {
-			return true, nil
-		}
-	}
-	if cooked == nil {
-		return false, nil
-	}
-	pkt.Flag &^= zipBits
-	if pkt.Payload, _, err = c.ep.inflate(p.flag, payload); err != nil {
-		return false, nil // as it is answered
-	}
-	return (*cooked)(&pkt), nil
-}
-
-// hasHooks reports whether OnRawPacket or OnPacket is set.
-func (c *Conn) hasHooks() bool { return c.onRaw.Load() != nil || c.onPacket.Load() != nil }
-
 // response hands a response to the call that waits for it.
 func (c *Conn) response(p *received) {
 	s, others := c.calls.claim(p.seq)
 	c.answeredAlone(p, others)
 	if s == nil {
 		return
+	}
+	if st := s.stream; st != nil {
+		if len(p.code) > 0 {
+			st.discardPart()
+		} else if st.finishPart(p) {
+			s.answer = answer{err: localErr(TooLong, Answered, nil, "the answer has more than %d bytes", c.ep.limits.maxMessage)}
+			s.deliver()
+			return
+		}
 	}
 	a := answer{flag: p.flag, payload: p.payload, shared: p.shared}
 	if len(p.code) > 0 {
@@ -229,20 +211,6 @@ func (c *Conn) response(p *received) {
 	}
 	s.answer = a
 	s.deliver()
-}
-
-// streamFrame takes a frame of a call that is open. Of the verbs, this side only
-// offers cancellation; a call that is opened with one of the others is refused.
-func (c *Conn) streamFrame(p *received) error {
-	switch {
-	case p.flag&(FlagResponse|FlagWait) == 0 && string(p.code) == "c":
-		if in := c.in.find(p.seq); in != nil {
-			in.cancel(context.Canceled)
-		}
-	case p.flag&(FlagResponse|FlagWait) == FlagWait:
-		return c.reject(p.seq, BadRequest, "streams and messages in pieces are not accepted here")
-	}
-	return nil
 }
 
 // reject answers a request without a handler, from the reader.
@@ -265,33 +233,55 @@ func (c *Conn) rejectDraining(seq uint16) error {
 // request routes a request or message and sees to it that it is handled.
 func (c *Conn) request(p *received, m *mode) error {
 	wait := p.flag&FlagWait != 0
-	if len(p.code) >= len(reservedPrefix) && string(p.code[:len(reservedPrefix)]) == reservedPrefix {
+	half, long := c.completeHalf(p)
+	if isReserved(p.code) {
 		return c.reserved(p)
+	}
+	cost := 0
+	if !wait && !m.v1 {
+		cost = flow.Cost(int(p.length))
+		if err := c.in.charge(cost); err != nil {
+			return err
+		}
 	}
 	if wait && c.draining.Load() {
 		return c.rejectDraining(p.seq)
 	}
-	var rt *route
-	var params []string
-	var path string
+	rt, params, path := c.routeOf(p)
+	if rt == nil {
+		c.returnMessage(cost, false)
+		return c.unknown(p, wait)
+	}
+	in := &incoming{
+		conn: c, route: rt, path: path, params: params,
+		flag: p.flag, seq: p.seq, strict: wait && !m.v1, cost: cost, long: long,
+		payload: p.payload, shared: p.shared, at: c.proto.in.now,
+	}
+	in.context.in = in
+	if p.flag&FlagStream != 0 {
+		in.openItems(half)
+	}
+	return c.admit(in)
+}
+
+// isReserved reports whether a path is FlyRPC's own.
+func isReserved(path []byte) bool {
+	return len(path) >= len(reservedPrefix) && string(path[:len(reservedPrefix)]) == reservedPrefix
+}
+
+// routeOf returns the route of a packet, or nil if there is none, with its params and its path.
+func (c *Conn) routeOf(p *received) (rt *route, params []string, path string) {
 	if p.learned != nil {
 		rt, params, path = p.learned.find(c.ep.router)
 	} else {
 		rt, params, path = c.ep.router.find(p.code)
 	}
 	if rt == nil {
-		if rt = c.ep.router.notFound(); rt == nil {
-			return c.unknown(p, wait)
+		if rt = c.ep.router.notFound(); rt != nil {
+			path = string(p.code)
 		}
-		path = string(p.code)
 	}
-	in := &incoming{
-		conn: c, route: rt, path: path, params: params,
-		flag: p.flag, seq: p.seq, strict: wait && !m.v1,
-		payload: p.payload, shared: p.shared, at: c.proto.in.now,
-	}
-	in.context.in = in
-	return c.admit(in)
+	return rt, params, path
 }
 
 // unknown answers a request that no route takes.
@@ -313,7 +303,7 @@ func (c *Conn) admit(in *incoming) error {
 		case admitHeld:
 			return nil
 		case admitConflict:
-			return fmt.Errorf("flyrpc: request %d of the other end is open already, or it has more than %d calls open", in.seq, c.ep.limits.maxCalls)
+			return c.tooManyCalls(in.seq)
 		case admitRefuse:
 			if err := c.Err(); err != nil {
 				return err
@@ -370,7 +360,7 @@ func (c *Conn) run(in *incoming, fromReader bool) {
 		}
 	case in.route.opts.ordered():
 		c.in.enqueue(in)
-	case fromReader && c.askedAlone():
+	case fromReader && !in.route.streams && c.askedAlone():
 		c.alone = in
 	default:
 		var data []byte

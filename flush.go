@@ -26,6 +26,16 @@ func (w *writer) startFlush(busy bool) {
 	w.flush(busy)
 }
 
+// startWorker is startFlush that leaves the writing to a worker.
+func (w *writer) startWorker() {
+	flushing := w.flushing
+	w.flushing = true
+	w.mu.Unlock()
+	if !flushing {
+		w.workers.Go(w, nil)
+	}
+}
+
 // flush writes without blocking until nothing is queued, and leaves to a worker
 // what would block.
 func (w *writer) flush(busy bool) {
@@ -71,7 +81,7 @@ func (w *writer) Run(*pool.Worker) {
 func (w *writer) take() (more, large bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil || w.queued == 0 && w.ownN == 0 {
+	if w.err != nil || w.queued == 0 && len(w.own) == 0 {
 		w.flushing = false
 		if w.idle != nil {
 			close(w.idle)
@@ -80,7 +90,7 @@ func (w *writer) take() (more, large bool) {
 		return false, false
 	}
 	w.batch = w.batch[:0]
-	if w.ownN > 0 {
+	if len(w.own) > 0 {
 		w.takeOwn()
 	}
 	if len(w.batch) == 0 {
@@ -148,7 +158,7 @@ func (w *writer) writeBatch() error {
 		n, err := vec.WriteTo(w.conn)
 		w.count(&segment{own: true}, 0, 1)
 		w.advance(int(n))
-		if errors.Is(err, os.ErrDeadlineExceeded) && n > 0 {
+		if errors.Is(err, os.ErrDeadlineExceeded) && (n > 0 || w.takesMore()) {
 			continue
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -159,6 +169,20 @@ func (w *writer) writeBatch() error {
 		}
 	}
 	return nil
+}
+
+// takesMore reports whether the transport takes more of the batch, though it didn't say so in time: a socket
+// says so only when much of its buffer is free.
+func (w *writer) takesMore() bool {
+	if w.try == nil {
+		return false
+	}
+	n, err := w.try.TryWrite(w.batch[0].b)
+	if err != nil || n == 0 {
+		return false
+	}
+	w.advance(n)
+	return true
 }
 
 // gather puts into vec what the next write takes. A transport that isn't known to go on

@@ -3,6 +3,8 @@ package flyrpc
 import (
 	"fmt"
 	"reflect"
+
+	"github.com/go-flyrpc/flyrpc/internal/adapt"
 )
 
 // Registrar is a *Router, or what embeds one, as Server and Client do.
@@ -19,10 +21,11 @@ func Handle[Req, Reply any](r Registrar, path string, h func(*Context, *Req) (*R
 	router := r.registrar()
 	path = router.prefix + path
 	o := newOrigin("Handle(%q, %T)", path, h)
-	if err := checkTyped[Req](h); err != nil {
+	plan, err := checkTyped[Req](h)
+	if err != nil {
 		o.panicf("%v", err)
 	}
-	router.add(newRoute(o, path, opts, reflect.TypeOf(h), func(ctx *Context) (any, error) {
+	router.add(newRoute(o, path, opts, reflect.TypeOf(h), plan, func(ctx *Context) (any, error) {
 		req := new(Req)
 		if err := ctx.Decode(req); err != nil {
 			return nil, err
@@ -36,13 +39,16 @@ func Handle[Req, Reply any](r Registrar, path string, h func(*Context, *Req) (*R
 }
 
 // checkTyped says what is wrong with a function for Handle.
-func checkTyped[Req any](h any) error {
+func checkTyped[Req any](h any) (*adapt.Plan, error) {
 	plan, err := newPlan(reflect.ValueOf(h))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if plan.Message != reflect.TypeFor[Req]() {
-		return fmt.Errorf("%s can be no message", reflect.TypeFor[Req]())
+		return nil, fmt.Errorf("%s can be no message", reflect.TypeFor[Req]())
 	}
-	return nil
+	if plan.Yields {
+		return nil, fmt.Errorf("%s can't be a pointer's reply: use OnMessage", plan.Reply)
+	}
+	return plan, nil
 }

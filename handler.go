@@ -2,6 +2,7 @@ package flyrpc
 
 import (
 	"context"
+	"io"
 	"reflect"
 
 	"github.com/go-flyrpc/flyrpc/internal/adapt"
@@ -18,12 +19,21 @@ import (
 //     without having called it;
 //   - []byte and string. Beside a message they are the body as it came. Without
 //     one they are themselves the message: what came raw as it is, and anything
-//     else decoded.
+//     else decoded;
+//   - one of iter.Seq2[T, error], io.Reader and *Stream: the items that the caller sends. The
+//     sequence ends with the first error, and breaking out of it drops what is left. The reader
+//     reads raw items and, if the caller sends no items and there is no parameter for the
+//     message, the message as it came.
 //
 // Its results are nothing, an error, a message, or a message and an error, where the
 // message is *T, T, []byte, string or an interface. With an error that isn't nil the
 // message is dropped. A nil pointer or interface is a nil message; a nil []byte is
 // an empty one.
+//
+// A message that is an iter.Seq2[T, error] or an io.Reader is sent in items, within the Handler, so that
+// middleware sees the whole of it. The call ends when the sequence does, or with the error it yields, whose item
+// is dropped; when sending fails, because the caller has given up, yield returns false. A reader that is an
+// io.Closer is closed.
 //
 // It is called concurrently, unless its route has an option that says otherwise. A
 // function whose type is any other makes OnMessage panic.
@@ -40,29 +50,36 @@ type Handler func(*Context) (any, error)
 type Middleware func(Handler) Handler
 
 // newHandler makes a Handler of a function. The error says what is wrong with it.
-func newHandler(h MessageHandler) (Handler, error) {
+func newHandler(h MessageHandler) (Handler, *adapt.Plan, error) {
 	fn := reflect.ValueOf(h)
 	plan, err := newPlan(fn)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if direct := directHandler(h); direct != nil {
-		return direct, nil
+		return direct, plan, nil
 	}
-	return bindPlan(plan, fn), nil
+	return bindPlan(plan, fn), plan, nil
 }
 
 // newPlan finds out how to call a function.
 func newPlan(fn reflect.Value) (*adapt.Plan, error) {
-	return adapt.New(fn, adapt.Types{Context: reflect.TypeFor[*Context](), Packet: reflect.TypeFor[*Packet]()})
+	return adapt.New(fn, adapt.Types{
+		Context: reflect.TypeFor[*Context](), Packet: reflect.TypeFor[*Packet](), Stream: reflect.TypeFor[*Stream](),
+	})
 }
 
 // bindPlan makes a Handler of any function and its plan.
 func bindPlan(plan *adapt.Plan, fn reflect.Value) Handler {
-	return adapt.Bind(plan, fn, adapt.Source[*Context, *Packet]{
+	return adapt.Bind(plan, fn, adapt.Source[*Context, *Packet, *Stream]{
 		Decode: (*Context).Decode,
 		Packet: (*Context).Packet,
 		Body:   func(c *Context) []byte { return c.Packet().Payload },
+		Stream: (*Context).openStream,
+		Reader: func(c *Context) io.Reader { return c.reader(plan.Message == nil) },
+		Recv:   func(c *Context, v any) error { return c.openStream().Recv(v) },
+		Stop:   func(c *Context) { c.openStream().Close() },
+		Send:   func(c *Context, v any) error { return c.openStream().Send(v) },
 	})
 }
 
@@ -71,9 +88,9 @@ func bindPlan(plan *adapt.Plan, fn reflect.Value) Handler {
 func directHandler(h MessageHandler) Handler {
 	switch f := h.(type) {
 	case Handler:
-		return f
+		return sendsReaders(f)
 	case func(*Context) (any, error):
-		return f
+		return sendsReaders(f)
 	case func(*Context) error:
 		return func(c *Context) (any, error) { return nil, f(c) }
 	case func(*Context):
@@ -91,6 +108,20 @@ func directHandler(h MessageHandler) Handler {
 		return direct
 	}
 	return rawHandler[string](h)
+}
+
+// sendsReaders wraps a Handler that may return an io.Reader.
+func sendsReaders(h Handler) Handler {
+	if h == nil {
+		return nil
+	}
+	return func(c *Context) (any, error) {
+		m, err := h(c)
+		if r, ok := m.(io.Reader); ok && err == nil {
+			return nil, adapt.SendReader(c, r, func(c *Context, v any) error { return c.openStream().Send(v) })
+		}
+		return m, err
+	}
 }
 
 // rawHandler is directHandler for functions that take a []byte or a string.

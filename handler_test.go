@@ -144,7 +144,7 @@ func (s *shapeTest) run(out []reflect.Value, want any) {
 		}
 		bodies = bodies || c.typ.Kind() == reflect.Slice || c.typ.Kind() == reflect.String
 	}
-	h, err := newHandler(reflect.MakeFunc(s.typ, s.call(messages == 0)).Interface())
+	h, _, err := newHandler(reflect.MakeFunc(s.typ, s.call(messages == 0)).Interface())
 	if messages > 1 {
 		if err == nil || !strings.Contains(err.Error(), "two messages") {
 			s.t.Errorf("%s: %v", s.typ, err)
@@ -223,7 +223,7 @@ func TestRawMessages(t *testing.T) {
 		{func(m testMessage, s string) string { return fmt.Sprint(m.ID) + s }, `{"ID":1}`, encodedBody, `1{"ID":1}`},
 	}
 	for _, tt := range tests {
-		h, err := newHandler(tt.h)
+		h, _, err := newHandler(tt.h)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/go-flyrpc/flyrpc/internal/flow"
 	"github.com/go-flyrpc/flyrpc/serializer"
 )
 
@@ -21,6 +22,8 @@ const (
 	maxHello = 16 << 10
 	// defaultPeerFrame is the largest payload a peer takes that doesn't say.
 	defaultPeerFrame = 64 << 10
+	// defaultPeerWindow is the credit that a peer gives at first that doesn't say.
+	defaultPeerWindow = 64 << 10
 )
 
 // The reserved paths.
@@ -39,6 +42,8 @@ type helloMessage struct {
 	Message     helloNumber     `json:"message,omitempty"`
 	Frame       helloNumber     `json:"frame,omitempty"`
 	Calls       helloNumber     `json:"calls,omitempty"`
+	Window      helloNumber     `json:"window,omitempty"`
+	Messages    helloNumber     `json:"messages,omitempty"`
 	Codes       *helloNumber    `json:"codes,omitempty"` // nil means not said
 	Auth        json.RawMessage `json:"auth,omitempty"`
 	Info        json.RawMessage `json:"info,omitempty"`
@@ -88,7 +93,8 @@ func (ep *endpoint) ourHello(sers []serializer.Serializer) helloMessage {
 	h := helloMessage{
 		Version: 2, Agent: agent, Inflate: []string{ZipZstd.String(), ZipFlate.String()},
 		Message: helloNumber(ep.limits.maxMessage), Frame: helloNumber(ep.limits.maxFrame),
-		Calls: helloNumber(ep.limits.maxCalls), Codes: &codes, Info: ep.info,
+		Calls: helloNumber(ep.limits.maxCalls), Window: helloNumber(ep.limits.window),
+		Messages: helloNumber(ep.limits.messages), Codes: &codes, Info: ep.info,
 	}
 	for _, s := range sers {
 		h.Serializers = append(h.Serializers, s.Name())
@@ -104,6 +110,10 @@ func (h *helloMessage) mode(ser serializer.Serializer, z Zip) *mode {
 	}
 	setDefault(&m.maxMessage, DefaultMaxMessage)
 	setDefault(&m.maxFrame, defaultPeerFrame)
+	m.window, m.messages = int(h.Window), int(h.Messages)
+	setDefault(&m.window, defaultPeerWindow)
+	setDefault(&m.messages, defaultPeerWindow)
+	m.part = min(m.maxFrame, maxPart, flow.Part(m.window))
 	m.agreeZip(z, offered(h.Inflate))
 	calls := int(h.Calls)
 	setDefault(&calls, DefaultMaxCalls)
@@ -121,13 +131,14 @@ func (c *Conn) settle(m *mode) {
 	}
 	c.proto.out.teach(m.codes)
 	c.calls.begin(m.peer.MaxCalls, m.v1)
+	c.messages.begin(m.messages)
 	c.mode.Store(m)
 }
 
 // v1Mode is the mode of a connection with a version 1 peer.
 func (ep *endpoint) v1Mode() *mode {
 	return &mode{
-		v1: true, ser: ep.v1ser, maxMessage: ep.limits.maxMessage, maxFrame: ep.limits.maxFrame,
+		v1: true, ser: ep.v1ser, maxMessage: ep.limits.maxMessage, maxFrame: ep.limits.maxWhole(),
 		peer: PeerInfo{Version: 1, Serializer: ep.v1ser.Name(), MaxCalls: ep.limits.maxCalls},
 	}
 }

@@ -126,7 +126,7 @@ func TestHelloSmallLimits(t *testing.T) {
 		if p := w.wantAnswer(1, Failed, "xxx"); len(p.Payload)+len(p.Meta) > 64<<10 {
 			t.Errorf("an answer of %d bytes, though the frame is 64 KiB", len(p.Payload))
 		}
-		err := srv.Conns()[0].SendMessage(context.Background(), "/big", make([]byte, 64<<10))
+		err := srv.Conns()[0].SendMessage(context.Background(), "/big", make([]byte, 1<<20+1))
 		wantErr(t, err, TooLong, NotSent)
 	})
 }

@@ -2,8 +2,11 @@ package flyrpc
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/go-flyrpc/flyrpc/internal/flow"
 )
 
 // inbox holds the requests and messages of the other end that are being handled or
@@ -19,11 +22,43 @@ type inbox struct {
 	heldLen   int          // bytes in held
 	gated     bool         // OnConnect has not returned
 	limit     int
+	window    flow.Window           // what version 2 peers may send as one-way messages
+	halves    int                   // requests and messages that are half received; the reader's own
 	stuck     atomic.Bool           // the reader waits for room
 	room      chan struct{}         // capacity 1: there may be room
 	canWait   func() bool           // whether the reader may wait: no answer is awaited
 	closed    error                 // the cause with which everything was cancelled
 	ordered   map[int]*orderedQueue // by the index of their route
+}
+
+// charge charges a one-way message that took cost.
+func (b *inbox) charge(cost int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.window.Take(cost); err != nil {
+		return fmt.Errorf("one-way messages: %w", err)
+	}
+	return nil
+}
+
+// giveBack returns what a one-way message took, and what the other end is to be granted now.
+func (b *inbox) giveBack(cost int) (grant int) {
+	if cost == 0 {
+		return 0
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.window.Return(cost)
+	return b.window.Grant()
+}
+
+// admitsHalf reports whether a sequence isn't open and there is room for one call more than those that are
+// open or, as n are, half received.
+func (b *inbox) admitsHalf(seq uint16, n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, dup := b.open[seq]
+	return !dup && len(b.open)+n < b.limit
 }
 
 // verdict is what becomes of a packet that asks to be handled.
@@ -45,7 +80,7 @@ func (b *inbox) add(in *incoming) verdict {
 		return admitRefuse
 	}
 	if in.strict {
-		if _, dup := b.open[in.seq]; dup || len(b.open) >= b.limit {
+		if _, dup := b.open[in.seq]; dup || len(b.open)+b.halves >= b.limit {
 			return admitConflict
 		}
 		if len(b.open)+len(b.early) >= 2*b.limit || b.gated && b.heavy(in) {
@@ -62,6 +97,10 @@ func (b *inbox) add(in *incoming) verdict {
 		return admitRun
 	}
 	full := b.nLoose >= b.limit
+	if in.cost > 0 && (full || b.gated) { // credit bounds how many there are
+		b.hold(in)
+		return admitHeld
+	}
 	canWait := (full || b.gated) && b.canWait()
 	if !b.gated && !full {
 		b.link(in)

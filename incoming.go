@@ -16,12 +16,15 @@ type incoming struct {
 	params  []string
 	flag    Flag
 	seq     uint16
-	strict  bool // a version 2 request: it has its sequence to itself
-	inline  bool // handled on the reader
-	early   bool // its handler replies before it returns; guarded by inbox.mu
-	settled bool // the handler's own goroutine has answered; it alone uses this
-	gone    bool // its handler has returned; guarded by inbox.mu
-	loose   bool // counts against the limit of packets without credit
+	strict  bool    // a version 2 request: it has its sequence to itself
+	inline  bool    // handled on the reader
+	long    bool    // what came in pieces is too long
+	early   bool    // its handler replies before it returns; guarded by inbox.mu
+	settled bool    // the handler's own goroutine has answered; it alone uses this
+	gone    bool    // its handler has returned; guarded by inbox.mu
+	loose   bool    // counts against the limit of packets without credit
+	cost    int     // what it took as a one-way message
+	items   *Stream // nil until there is something for it; guarded by mu
 	payload []byte
 	shared  bool // payload belongs to the worker until the handler returns
 	meta    []byte
@@ -33,6 +36,7 @@ type incoming struct {
 
 	mu       sync.Mutex
 	started  bool // the handler has started
+	replied  bool // the response is about to be sent, or has been
 	deadline time.Time
 	done     chan struct{} // nil until somebody asks for it
 	err      error         // why the Context has ended

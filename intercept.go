@@ -17,6 +17,12 @@ type Outgoing struct {
 	Reply any
 	// OneWay means that it is a message, which has no answer.
 	OneWay bool
+	// Streams means that it opens a Stream. The innermost Invoker returns when the request has been
+	// sent; Reply is nil.
+	Streams bool
+
+	receives bool    // the caller of the Stream sends no items
+	stream   *Stream // that was opened
 }
 
 // Invoker sends a call or message and, for a call, waits for its answer.
@@ -40,8 +46,11 @@ func intercept(chain []Interceptor) Invoker {
 
 // invoke does what the innermost Invoker does.
 func (c *Conn) invoke(ctx context.Context, call *Outgoing) error {
-	if call.OneWay {
+	switch {
+	case call.OneWay:
 		return c.send(ctx, call)
+	case call.Streams:
+		return c.open(ctx, call)
 	}
 	return c.roundTrip(ctx, call)
 }

@@ -24,7 +24,8 @@ type taught struct {
 	limit int               // paths that the other end keeps
 	codes map[string]string // the code that stands for a path
 	bytes int
-	once  [64]uint32 // hashes of paths that were written once
+	once  [32]uint64 // a bit for the hash of each path that was written once
+	ones  int        // how many bits are set
 }
 
 // code returns what to write for a path: the path itself the first time, what teaches
@@ -40,9 +41,7 @@ func (t *taught) code(path string) string {
 	if len(t.codes) == t.limit || len(path) < 2 || len(path) > maxTaught || t.bytes+len(path) > maxLearnedBytes {
 		return path
 	}
-	h := hashOf(path)
-	if last := &t.once[h%uint32(len(t.once))]; *last != h {
-		*last = h
+	if !t.again(path) {
 		return path
 	}
 	if t.codes == nil {
@@ -54,13 +53,21 @@ func (t *taught) code(path string) string {
 	return teaching
 }
 
-// hashOf returns a hash, 32-bit FNV-1a, that isn't 0.
-func hashOf(s string) uint32 {
-	h := uint32(2166136261)
-	for i := range len(s) {
-		h = (h ^ uint32(s[i])) * 16777619
+// again reports whether path was written before. It may be wrong where many paths were written once.
+func (t *taught) again(path string) bool {
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(path) {
+		h = (h ^ uint32(path[i])) * 16777619
 	}
-	return max(h, 1)
+	word, bit := &t.once[h>>6%uint32(len(t.once))], uint64(1)<<(h&63)
+	if *word&bit != 0 {
+		return true
+	}
+	if t.ones++; t.ones > 16*len(t.once) { // too many to be told apart
+		t.once, t.ones = [32]uint64{}, 1
+	}
+	*word |= bit
+	return false
 }
 
 // learned is what this side has been taught.

@@ -36,6 +36,9 @@ func (c *Conn) finishRaw(ctx context.Context, s *slot, call *Outgoing, p **Packe
 		}
 		<-s.ready
 	}
+	if s.stream != nil && s.stream.open {
+		return c.collect(ctx, s, nil)
+	}
 	defer c.calls.release(s)
 	a := &s.answer
 	if a.err != nil {
@@ -43,7 +46,7 @@ func (c *Conn) finishRaw(ctx context.Context, s *slot, call *Outgoing, p **Packe
 	}
 	meta, data, err := splitMeta(a.flag, append([]byte(nil), a.payload...))
 	if err == nil {
-		data, _, err = c.ep.inflate(a.flag, data)
+		data, _, err = c.inflate(a.flag, data)
 	}
 	if err != nil {
 		return badAnswer(err)

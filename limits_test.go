@@ -187,7 +187,8 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 		const timeout, queued = 7 * time.Second, 20_000
 		srv, log := newLogServer(t, &ServerOpts{MaxQueued: queued, WriteTimeout: timeout})
 		srv.OnMessage("/echo", func(s string) string { return s })
-		peer, other := rawClient(t, srv, textHello), rawClient(t, srv, textHello)
+		peer := rawClient(t, srv, `{"flyrpc":2,"serializers":["json"],"messages":10000000}`)
+		other := rawClient(t, srv, textHello)
 		synctest.Wait()
 		conn := srv.Conns()[0]
 		var sent atomic.Int32
@@ -236,7 +237,7 @@ func TestSlowReaderIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _ := newLogServer(t, &ServerOpts{WriteTimeout: 2 * time.Second})
 		srv.OnMessage("/big", func() []byte { return make([]byte, 300_000) })
-		peer := rawClient(t, srv, `{"flyrpc":2,"serializers":["json"],"frame":400000}`)
+		peer := rawClient(t, srv, `{"flyrpc":2,"serializers":["json"],"window":1000000}`)
 		peer.send(rawRequest(1, "/big", ""))
 		_ = peer.conn.SetReadDeadline(time.Time{})
 		got := 0

@@ -18,24 +18,34 @@ import (
 
 // The defaults of ServerOpts and ClientOpts.
 const (
-	DefaultMaxMessage   = 4 << 20 // bytes
-	DefaultMaxCalls     = 1024    // calls
-	DefaultMaxQueued    = 1 << 20 // bytes
-	DefaultHelloTimeout = 3 * time.Second
-	DefaultWriteTimeout = 10 * time.Second
-	DefaultHandlerWait  = time.Second
+	DefaultMaxMessage    = 4 << 20   // bytes
+	DefaultMaxFrame      = 64 << 10  // bytes
+	DefaultMaxCalls      = 1024      // calls
+	DefaultStreamWindow  = 256 << 10 // bytes
+	DefaultMessageWindow = 1 << 20   // bytes
+	DefaultMaxQueued     = 1 << 20   // bytes
+	DefaultHelloTimeout  = 3 * time.Second
+	DefaultWriteTimeout  = 10 * time.Second
+	DefaultHandlerWait   = time.Second
 )
+
+// minWindow is the least credit in bytes that the other end is given at first.
+const minWindow = 1 << 10
 
 // limits bound what one connection costs. They are fields of the options.
 type limits struct {
 	maxMessage, maxFrame, maxCalls, maxQueued int
+	window, messages                          int
 	helloTimeout, writeTimeout, handlerWait   time.Duration
 }
 
 // withDefaults returns l with its zeros replaced.
 func (l limits) withDefaults() limits {
 	setDefault(&l.maxMessage, DefaultMaxMessage)
-	setDefault(&l.maxFrame, l.maxMessage+maxMetaLen+3)
+	setDefault(&l.maxFrame, min(DefaultMaxFrame, l.maxWhole()))
+	setDefault(&l.window, DefaultStreamWindow)
+	setDefault(&l.messages, DefaultMessageWindow)
+	l.window, l.messages = max(l.window, minWindow), max(l.messages, minWindow)
 	setDefault(&l.maxCalls, DefaultMaxCalls)
 	setDefault(&l.maxQueued, DefaultMaxQueued)
 	setDefault(&l.helloTimeout, DefaultHelloTimeout)
@@ -48,7 +58,7 @@ func (l limits) withDefaults() limits {
 // limits returns the limits of a server with their defaults.
 func (o *ServerOpts) limits() limits {
 	return limits{
-		o.MaxMessage, o.MaxFrame, o.MaxCalls, o.MaxQueued,
+		o.MaxMessage, o.MaxFrame, o.MaxCalls, o.MaxQueued, o.StreamWindow, o.MessageWindow,
 		o.HelloTimeout, o.WriteTimeout, o.HandlerWait,
 	}.withDefaults()
 }
@@ -56,7 +66,7 @@ func (o *ServerOpts) limits() limits {
 // limits returns the limits of a client with their defaults.
 func (o *ClientOpts) limits() limits {
 	return limits{
-		o.MaxMessage, o.MaxFrame, o.MaxCalls, o.MaxQueued,
+		o.MaxMessage, o.MaxFrame, o.MaxCalls, o.MaxQueued, o.StreamWindow, o.MessageWindow,
 		o.HelloTimeout, o.WriteTimeout, o.HandlerWait,
 	}.withDefaults()
 }
@@ -74,13 +84,18 @@ type ServerOpts struct {
 	// MaxMessage is the largest message accepted, in bytes. Default 4 MiB. A larger one is
 	// answered BUFF_TOO_LONG and the connection goes on.
 	MaxMessage int
-	// MaxFrame is the largest payload of one packet accepted, in bytes, metadata included. Default:
-	// MaxMessage and the 8 KiB and few bytes that metadata takes at most.
+	// MaxFrame is the largest payload of one packet accepted, in bytes, metadata included; larger messages
+	// come in pieces. Default 64 KiB. It doesn't hold for version 1 peers, which have no pieces.
 	MaxFrame int
 	// MaxCalls is the number of calls of the other end that are served at once, at most 32,702. Default 1,024. As many
 	// one-way messages are handled at once beside them. A version 2 peer waits; a version 1 peer isn't
 	// read until there is room.
 	MaxCalls int
+	// StreamWindow is the number of bytes that the other end may send for each call, as items and in
+	// pieces, before the program has taken them. Default 256 KiB, at least 1 KiB.
+	StreamWindow int
+	// MessageWindow is the same for all one-way messages together. Default 1 MiB, at least 1 KiB.
+	MessageWindow int
 	// MaxQueued is the number of bytes waiting to be written from which on whoever
 	// sends has to wait. Default 1 MiB.
 	MaxQueued int
@@ -128,13 +143,18 @@ type ClientOpts struct {
 	// MaxMessage is the largest message accepted, in bytes. Default 4 MiB. A larger one is
 	// answered BUFF_TOO_LONG and the connection goes on.
 	MaxMessage int
-	// MaxFrame is the largest payload of one packet accepted, in bytes, metadata included. Default:
-	// MaxMessage and the 8 KiB and few bytes that metadata takes at most.
+	// MaxFrame is the largest payload of one packet accepted, in bytes, metadata included; larger messages
+	// come in pieces. Default 64 KiB. It doesn't hold for version 1 peers, which have no pieces.
 	MaxFrame int
 	// MaxCalls is the number of calls of the other end that are served at once, at most 32,702. Default 1,024. As many
 	// one-way messages are handled at once beside them. A version 2 peer waits; a version 1 peer isn't
 	// read until there is room.
 	MaxCalls int
+	// StreamWindow is the number of bytes that the other end may send for each call, as items and in
+	// pieces, before the program has taken them. Default 256 KiB, at least 1 KiB.
+	StreamWindow int
+	// MessageWindow is the same for all one-way messages together. Default 1 MiB, at least 1 KiB.
+	MessageWindow int
 	// MaxQueued is the number of bytes waiting to be written from which on whoever
 	// sends has to wait. Default 1 MiB.
 	MaxQueued int

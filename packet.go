@@ -115,10 +115,14 @@ func appendHeader(dst []byte, flag Flag, seq uint16, code string, meta []byte, n
 		dst = binary.BigEndian.AppendUint64(dst, total)
 	}
 	if len(meta) > 0 {
-		dst = binary.AppendUvarint(dst, uint64(len(meta)))
-		dst = append(dst, meta...)
+		dst = appendMetaBlock(dst, meta)
 	}
 	return dst
+}
+
+// appendMetaBlock appends what stands before a body with metadata: its length and itself.
+func appendMetaBlock(dst, meta []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(meta))), meta...)
 }
 
 // lengthWidth returns the length bits for a payload of n bytes.

@@ -34,22 +34,24 @@ func (in *incoming) process(buf []byte) []byte {
 // begin reads the packet's metadata and says why its handler can't start.
 func (in *incoming) begin() error {
 	m := in.conn.mode.Load()
+	if in.cost > 0 {
+		in.conn.returnMessage(in.cost, !in.inline)
+	}
+	if in.long {
+		return Errorf(TooLong, "the message has more than the %d bytes that are accepted", in.conn.ep.limits.maxMessage)
+	}
+	if in.route.yields && (m.v1 || in.flag&FlagWait == 0) {
+		return Errorf(BadRequest, "%q answers with items: a version 1 peer and a one-way message can't take them", in.path)
+	}
 	meta, data, err := splitMeta(in.flag, in.payload)
 	if err != nil {
 		return Errorf(BadRequest, "%w", err)
 	}
-	data, inflated, err := in.conn.ep.inflate(in.flag, data)
-	if err != nil {
-		return err
-	}
-	if most := in.conn.ep.limits.maxMessage; len(data) > most {
-		return Errorf(TooLong, "the message has %d bytes, at most %d are accepted", len(data), most)
-	}
 	in.meta = meta
-	in.body = body{data: data, ser: m.ser, shared: in.shared && !inflated}
+	in.body = body{data: data, ser: m.ser, shared: in.shared}
 	if m.v1 {
 		in.body.kind = plainBody
-		return nil
+		return in.checkLength()
 	}
 	var deadline time.Time
 	for rest, n := meta, 0; len(rest) > 0; n++ {
@@ -68,7 +70,30 @@ func (in *incoming) begin() error {
 			}
 		}
 	}
-	return in.start(deadline)
+	if err := in.start(deadline); err != nil {
+		return err
+	}
+	return in.unzip()
+}
+
+// unzip inflates the body, if it is compressed, and bounds it.
+func (in *incoming) unzip() error {
+	data, inflated, err := in.conn.inflate(in.flag, in.body.data)
+	if err != nil {
+		return err
+	}
+	if inflated {
+		in.body.data, in.body.shared = data, false
+	}
+	return in.checkLength()
+}
+
+// checkLength refuses a message that is too long.
+func (in *incoming) checkLength() error {
+	if most := in.conn.ep.limits.maxMessage; len(in.body.data) > most {
+		return Errorf(TooLong, "the message has %d bytes, at most %d are accepted", len(in.body.data), most)
+	}
+	return nil
 }
 
 // start sets the deadline and says whether the call is over before it has begun.

@@ -64,6 +64,7 @@ func NewProtocol(conn net.Conn, opts *ProtocolOpts) *Protocol {
 func newProtocol(conn net.Conn, ep *endpoint) *Protocol {
 	p := &Protocol{conn: conn}
 	p.init(&ep.workers, &ep.bufs, ep.limits)
+	p.in.max = uint64(ep.limits.maxWhole()) // until hello says that there are pieces
 	return p
 }
 

@@ -10,11 +10,25 @@ type frame struct {
 	body []byte
 	// keep means that body may be held until it is written; else it is copied.
 	keep bool
+	// pooled means that body is a buffer of the connection's, which goes back when it is written.
+	pooled bool
+	// bulk means that the packet waits until little is queued, so that others wait little behind it.
+	bulk bool
+	// lazy means that more is likely to follow at once, so that a worker is to do the writing.
+	lazy bool
 	// zipped is the borrowed buffer that a compressed body is in, or nil.
 	zipped *[]byte
 	// answers is the request that the frame is the response to, or nil. It leaves the
 	// open calls just before the frame is queued: after it, the peer may use its sequence again.
 	answers *incoming
+}
+
+// size returns the bytes of f's payload on the wire.
+func (f *frame) size() int {
+	if len(f.meta) == 0 {
+		return len(f.body)
+	}
+	return uvarintLen(uint64(len(f.meta))) + len(f.meta) + len(f.body)
 }
 
 // segment is a run of bytes that is to be written.
@@ -41,16 +55,19 @@ func (w *writer) append(f *frame) {
 		s.b = appendHeader(s.b, f.flag, f.seq, code, f.meta, len(f.body))
 		w.queued += len(s.b) - n
 		b := f.body
-		if !f.keep {
+		if !f.keep && !f.pooled {
 			b = append([]byte(nil), b...)
 		}
-		w.push(segment{b: b})
+		w.push(segment{b: b, pooled: f.pooled})
 	default:
 		s := w.room(need + len(f.body))
 		n := len(s.b)
 		s.b = appendHeader(s.b, f.flag, f.seq, code, f.meta, len(f.body))
 		s.b = append(s.b, f.body...)
 		w.queued += len(s.b) - n
+		if f.pooled {
+			w.bufs.put(f.body)
+		}
 	}
 	w.appended += uint64(w.queued - before)
 	w.load.Store(int64(w.queued))

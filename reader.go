@@ -176,8 +176,13 @@ func (r *reader) fillOnce() error {
 // large reads a payload of n bytes into memory of its own, which is taken as the
 // bytes come.
 func (r *reader) large(n int) ([]byte, error) {
-	payload := make([]byte, 0, min(n, firstLarge))
-	got := copy(payload[:cap(payload)], r.buf[r.r:r.w])
+	var payload []byte
+	if n <= bufferSize {
+		payload = r.bufs.get()[:0]
+	} else {
+		payload = make([]byte, 0, min(n, firstLarge))
+	}
+	got := copy(payload[:min(n, cap(payload))], r.buf[r.r:r.w])
 	payload = payload[:got]
 	r.r += got
 	for len(payload) < n {
@@ -186,7 +191,7 @@ func (r *reader) large(n int) ([]byte, error) {
 			copy(grown, payload)
 			payload = grown
 		}
-		m, err := io.ReadFull(r.conn, payload[len(payload):cap(payload)])
+		m, err := io.ReadFull(r.conn, payload[len(payload):min(n, cap(payload))])
 		payload = payload[:len(payload)+m]
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF

@@ -37,7 +37,7 @@ func (r *Router) Register(prefix string, value any) []string {
 		if err != nil {
 			o.panicf("method %s, %s: %v", name, method.Type(), err)
 		}
-		routes = append(routes, newRoute(o, prefix+name, nil, method.Type(), bindPlan(plan, method)))
+		routes = append(routes, newRoute(o, prefix+name, nil, method.Type(), plan, bindPlan(plan, method)))
 		paths = append(paths, prefix+name)
 	}
 	if len(routes) == 0 {

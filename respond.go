@@ -20,6 +20,11 @@ func (in *incoming) answer(buf []byte, result any, err error) []byte {
 	if in.settled = in.claimReply(); !in.settled {
 		return buf
 	}
+	if err == nil && in.route.streams {
+		if err = in.lastItem(result); err == error(errItem) {
+			result, err = nil, nil
+		}
+	}
 	if err != nil {
 		in.respondError(err, false)
 		return buf
@@ -136,11 +141,21 @@ func (in *incoming) send(code string, payload []byte, kind bodyKind, keep bool) 
 	if !in.route.opts.noCompress() && len(payload) <= m.maxMessage {
 		in.conn.ep.zip(&f, m)
 	}
-	if n := len(f.body) + len(f.meta) + 3; len(payload) > m.maxMessage || n > m.maxFrame {
+	n := f.size()
+	switch {
+	case len(payload) > m.maxMessage, n > m.maxFrame && (m.v1 || code != ""):
 		in.conn.ep.unborrow(&f)
 		err := localErr(TooLong, Unknown, nil, "the reply has %d bytes, the other end accepts %d", len(payload), min(m.maxMessage, m.maxFrame))
 		in.respondError(err, false)
 		return err
+	case n > min(m.maxFrame, maxPart) && !m.v1 && code == "":
+		f.keep = f.keep || f.zipped != nil
+		f.zipped = nil // the writer may have it
+		if in.inline {
+			in.conn.ep.workers.Go(largeReply{in, f, m}, nil)
+			return nil
+		}
+		return in.sendLarge(&f, m)
 	}
 	err := in.put(&f)
 	in.conn.ep.unborrow(&f)
@@ -150,6 +165,7 @@ func (in *incoming) send(code string, payload []byte, kind bodyKind, keep bool) 
 // put queues a response. Inline handlers leave the writing to the reader, which
 // goes on first.
 func (in *incoming) put(f *frame) error {
+	in.endItems()
 	if in.inline {
 		in.conn.proto.out.putLater(f)
 		return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-flyrpc/flyrpc/internal/adapt"
 	"github.com/go-flyrpc/flyrpc/internal/pathtree"
 )
 
@@ -72,6 +73,9 @@ type route struct {
 	params  []string // the names in the pattern
 	opts    RouteOption
 	handler Handler // with all middleware
+	takes   bool    // it takes items, or a reader
+	yields  bool    // it answers with items, or may
+	streams bool    // it does either
 	index   int     // its place in the table, the same for good
 
 	pattern pathtree.Pattern
@@ -83,7 +87,7 @@ type route struct {
 
 // newRoute returns a route that isn't in a table. It panics if the path or an option
 // is wrong.
-func newRoute(o origin, path string, opts []RouteOption, typ reflect.Type, base Handler) *route {
+func newRoute(o origin, path string, opts []RouteOption, typ reflect.Type, plan *adapt.Plan, base Handler) *route {
 	pattern, err := parsePath(path)
 	if err != nil {
 		o.panicf("%v", err)
@@ -95,7 +99,17 @@ func newRoute(o origin, path string, opts []RouteOption, typ reflect.Type, base 
 		}
 		rt.opts |= opt
 	}
+	rt.setPlan(plan)
+	if rt.streams && rt.opts.inline() {
+		o.panicf("the handler takes or sends items, which it has to wait for: that can't be Inline")
+	}
 	return rt
+}
+
+// setPlan sets what the plan says of items.
+func (rt *route) setPlan(p *adapt.Plan) {
+	rt.takes, rt.yields = p.Takes, p.Yields
+	rt.streams = p.Takes || p.Yields
 }
 
 // parsePath parses the path of a route. The error says what is wrong with it.

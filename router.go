@@ -48,11 +48,11 @@ func NewRouter() *Router {
 func (r *Router) OnMessage(path string, h MessageHandler, opts ...RouteOption) {
 	path = r.prefix + path
 	o := newOrigin("OnMessage(%q, %s)", path, typeText(h))
-	handler, err := newHandler(h)
+	handler, plan, err := newHandler(h)
 	if err != nil {
 		o.panicf("%v", err)
 	}
-	r.add(newRoute(o, path, opts, reflect.TypeOf(h), handler))
+	r.add(newRoute(o, path, opts, reflect.TypeOf(h), plan, handler))
 }
 
 // NotFound registers the handler of the packets whose path no route has, instead of
@@ -60,7 +60,7 @@ func (r *Router) OnMessage(path string, h MessageHandler, opts ...RouteOption) {
 // the root and all that share its routes, and only the root's middleware wraps it.
 func (r *Router) NotFound(h MessageHandler) {
 	o := newOrigin("NotFound(%s)", typeText(h))
-	handler, err := newHandler(h)
+	handler, plan, err := newHandler(h)
 	if err != nil {
 		o.panicf("%v", err)
 	}
@@ -69,6 +69,7 @@ func (r *Router) NotFound(h MessageHandler) {
 		root = root.parent
 	}
 	rt := &route{index: -1, typ: reflect.TypeOf(h), base: handler, via: root, origin: o}
+	rt.setPlan(plan)
 	t := r.table
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -136,24 +136,24 @@ func TestByeRefusesWaitingCalls(t *testing.T) {
 		go cli.Connect(context.Background())
 		w.serverHello(`{"flyrpc":2,"serializers":["json"],"frame":1000000}`)
 		synctest.Wait()
-		errs := make([]chan error, 3)
-		for i := range errs { // the first is being written, the second queued, the third waits
+		errs := make([]chan error, 4)
+		for i := range errs { // the first is in the pipe, the second being written, the third queued, the fourth waits
 			errs[i] = make(chan error, 1)
-			go func() { errs[i] <- cli.Call(context.Background(), "/big", make([]byte, 100<<10), nil) }()
+			go func() { errs[i] <- cli.Call(context.Background(), "/big", make([]byte, 60<<10), nil) }()
 			synctest.Wait()
 		}
 		w.send(Packet{Code: "fly.bye"})
 		synctest.Wait()
-		for range 2 {
+		for range 3 {
 			p := w.recv()
 			w.send(Packet{Flag: FlagResponse, Sequence: p.Sequence})
 		}
-		for _, ch := range errs[:2] {
+		for _, ch := range errs[:3] {
 			if err := within(t, ch); err != nil {
 				t.Error(err)
 			}
 		}
-		err := within(t, errs[2])
+		err := within(t, errs[3])
 		wantErr(t, err, Unavailable, NotSent)
 		wantText(t, err.Error(), "bye")
 		w.conn.SetReadDeadline(time.Now().Add(time.Minute))

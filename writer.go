@@ -2,6 +2,7 @@ package flyrpc
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"sync"
@@ -18,6 +19,8 @@ const (
 	largeBody = 16 << 10
 	// maxOwn is the most answers of the reader itself that wait to be written.
 	maxOwn = 64
+	// maxBulk is how many bytes are queued at most before items and pieces wait.
+	maxBulk = 128 << 10
 	// ownWait is how long the reader waits for its answers to leave that queue.
 	ownWait = time.Second
 	// maxWrite is the most bytes of one write to a transport that may always block.
@@ -85,13 +88,13 @@ func (w *writer) put(ctx context.Context, f *frame, busy bool) (pos uint64, err 
 		defer f.answers.conn.answered()
 	}
 	w.mu.Lock()
-	if !answered && w.over(len(f.body)) {
-		err = w.waitSpace(ctx, len(f.body))
+	if !answered && w.over(f) {
+		err = w.waitSpace(ctx, f)
 	}
 	switch {
 	case w.err != nil:
 		err = w.err
-	case err == nil && f.flag == FlagWait:
+	case err == nil && f.flag&(FlagWait|FlagResponse) == FlagWait:
 		err = w.bye
 	}
 	if f.answers != nil && !answered {
@@ -103,7 +106,11 @@ func (w *writer) put(ctx context.Context, f *frame, busy bool) (pos uint64, err 
 	}
 	pos = w.appended
 	w.append(f)
-	w.startFlush(busy)
+	if f.lazy {
+		w.startWorker()
+	} else {
+		w.startFlush(busy)
+	}
 	return pos, nil
 }
 
@@ -123,7 +130,7 @@ func (w *writer) putNow(f *frame) error {
 // reports whether the packet was queued.
 func (w *writer) tryPut(f *frame) bool {
 	w.mu.Lock()
-	if w.err != nil || w.over(len(f.body)) {
+	if w.err != nil || w.over(f) {
 		w.mu.Unlock()
 		return false
 	}
@@ -183,8 +190,28 @@ func (w *writer) writeOwn() bool {
 	return true
 }
 
-// over reports whether a packet with n bytes of body has to wait.
-func (w *writer) over(n int) bool { return !w.rush && w.queued > 0 && w.queued+n > w.max }
+// over reports whether f has to wait.
+func (w *writer) over(f *frame) bool {
+	most := w.max
+	if f.bulk {
+		most = min(most, maxBulk)
+	}
+	return !w.rush && w.queued > 0 && w.queued+len(f.body) > most
+}
+
+// putCredit queues a credit frame ahead of all packets, without writing it. There can't be many: each
+// answers at least half a window of what has come.
+func (w *writer) putCredit(flag Flag, seq uint16, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return
+	}
+	var b [binary.MaxVarintLen64]byte
+	body := b[:binary.PutUvarint(b[:], uint64(n))]
+	w.own = appendHeader(w.own, flag, seq, creditCode, nil, len(body))
+	w.own = append(w.own, body...)
+}
 
 // hurry lets all who wait queue what they have: the connection is about to end.
 func (w *writer) hurry() {
@@ -213,17 +240,17 @@ func (w *writer) full() bool {
 // kick writes what putLater and putOwn have queued.
 func (w *writer) kick() {
 	w.mu.Lock()
-	if w.err != nil || w.queued == 0 && w.ownN == 0 {
+	if w.err != nil || w.queued == 0 && len(w.own) == 0 {
 		w.mu.Unlock()
 		return
 	}
 	w.startFlush(false)
 }
 
-// waitSpace waits until n more bytes may be queued. It is called, and returns, with
+// waitSpace waits until f may be queued. It is called, and returns, with
 // the lock held.
-func (w *writer) waitSpace(ctx context.Context, n int) error {
-	for w.err == nil && w.over(n) {
+func (w *writer) waitSpace(ctx context.Context, f *frame) error {
+	for w.err == nil && w.over(f) {
 		if w.space == nil {
 			w.space = make(chan struct{})
 		}
@@ -278,7 +305,7 @@ func (w *writer) close(err error) {
 // ctx ends.
 func (w *writer) drain(ctx context.Context) error {
 	w.mu.Lock()
-	if w.err != nil || !w.flushing && w.queued == 0 && w.ownN == 0 {
+	if w.err != nil || !w.flushing && w.queued == 0 && len(w.own) == 0 {
 		w.mu.Unlock()
 		return nil
 	}

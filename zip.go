@@ -2,10 +2,12 @@ package flyrpc
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/go-flyrpc/flyrpc/internal/compress"
+	"github.com/go-flyrpc/flyrpc/internal/flow"
 )
 
 // ZipMethod is a compression method. The zero ZipMethod is none.
@@ -118,16 +120,23 @@ func (ep *endpoint) unborrow(f *frame) {
 	}
 }
 
-// inflate returns the body of a packet with flag, inflated if it is compressed. The error is an Error
-// with TooLong or BadRequest.
-func (ep *endpoint) inflate(flag Flag, body []byte) (out []byte, inflated bool, err error) {
+// inflate returns the body of a packet with flag, inflated if it is compressed. What is inflated
+// at the same time on a connection is one largest message altogether. The error is an Error with TooLong or
+// BadRequest.
+func (c *Conn) inflate(flag Flag, body []byte) (out []byte, inflated bool, err error) {
 	if flag&FlagZipPayload == 0 {
 		return body, false, nil
 	}
-	out, err = ep.zipper.Inflate(nil, body, ep.limits.maxMessage, ownMethods())
+	most := c.ep.limits.maxMessage
+	need := min(compress.Bound(body, most), flow.Max)
+	if err := c.inflating.spend(context.Background(), c, need, "inflated bytes"); err != nil {
+		return nil, false, err
+	}
+	defer c.inflating.refund(need)
+	out, err = c.ep.zipper.Inflate(nil, body, most, ownMethods())
 	switch {
 	case errors.Is(err, compress.ErrTooLong):
-		return nil, false, Errorf(TooLong, "the message inflates to more than the %d bytes that are accepted", ep.limits.maxMessage)
+		return nil, false, Errorf(TooLong, "the message inflates to more than the %d bytes that are accepted", most)
 	case err != nil:
 		return nil, false, Errorf(BadRequest, "the message can't be inflated: %w", err)
 	}

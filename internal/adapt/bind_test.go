@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-func testSource() Source[*call, *frame] {
-	return Source[*call, *frame]{
+func testSource() Source[*call, *frame, *stream] {
+	return Source[*call, *frame, *stream]{
 		Decode: func(c *call, v any) error {
 			if c.err != nil {
 				return c.err

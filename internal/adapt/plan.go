@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 )
 
@@ -25,18 +26,23 @@ const (
 	Text                       // the same as a string
 	Pointer                    // *T: the decoded message
 	Value                      // T: the decoded message
+	Items                      // iter.Seq2[T, error]: what the caller sends
+	Reader                     // io.Reader: the same, as bytes
+	Stream                     // the stream type of Types
 )
 
 // Types are the types that are no message.
 type Types struct {
 	Context reflect.Type // a pointer that implements context.Context
 	Packet  reflect.Type // a pointer
+	Stream  reflect.Type // a pointer
 }
 
 // Param is one parameter of a function.
 type Param struct {
 	Kind Kind
-	Type reflect.Type // of Pointer and Value: T, which is decoded
+	Type reflect.Type // of Pointer, Value and Items: T, which is decoded
+	Func reflect.Type // of Items: the type of the function
 }
 
 // Plan says how to call a function. It is immutable.
@@ -50,12 +56,40 @@ type Plan struct {
 	Reply reflect.Type
 	// Fails says that the last result is an error.
 	Fails bool
+	// Takes says that the function takes items, in one form or another.
+	Takes bool
+	// Yields says that it answers with items, or may.
+	Yields bool
+
+	sends resultKind
 }
 
 var (
 	errNil      = errors.New("the handler is nil")
 	errVariadic = errors.New("a handler can't be variadic")
 )
+
+// checkItems says what is wrong with what the function takes and sends in items.
+func (p *Plan) checkItems(types Types) error {
+	takes := -1
+	for i, param := range p.Params {
+		switch param.Kind {
+		case Items:
+			if fault := types.messageFault(param.Type); fault != "" {
+				return fmt.Errorf("parameter %d is %s: its items are %s%s", i+1, param.Func, param.Type, fault)
+			}
+		case Reader, Stream:
+		default:
+			continue
+		}
+		if takes >= 0 {
+			return fmt.Errorf("parameters %d and %d both take what the caller sends: a handler has one of %s, iter.Seq2[T, error] and io.Reader",
+				takes+1, i+1, types.Stream)
+		}
+		takes = i
+	}
+	return nil
+}
 
 // New returns the plan for fn. The error says what is wrong with fn, in words for
 // whoever wrote it.
@@ -76,6 +110,9 @@ func New(fn reflect.Value, types Types) (*Plan, error) {
 	if err := p.setParams(t, types); err != nil {
 		return nil, err
 	}
+	if err := p.checkItems(types); err != nil {
+		return nil, err
+	}
 	if err := p.setResults(t, types); err != nil {
 		return nil, err
 	}
@@ -88,10 +125,15 @@ func (p *Plan) setParams(t reflect.Type, types Types) error {
 	for i := range t.NumIn() {
 		in := t.In(i)
 		param := types.kindOf(in)
-		if param.Kind == Pointer || param.Kind == Value {
+		switch param.Kind {
+		case Stream:
+			p.Takes, p.Yields = true, true
+		case Items, Reader:
+			p.Takes = true
+		case Pointer, Value:
 			if fault := types.messageFault(in); fault != "" {
-				return fmt.Errorf("parameter %d is %s%s; a parameter is %s, context.Context, %s, []byte, string or the message, *T or T",
-					i+1, in, fault, types.Context, types.Packet)
+				return fmt.Errorf("parameter %d is %s%s; a parameter is %s, context.Context, %s, %s, iter.Seq2[T, error], io.Reader, []byte, string or the message, *T or T",
+					i+1, in, fault, types.Context, types.Packet, types.Stream)
 			}
 			if message >= 0 {
 				return fmt.Errorf("two messages, parameter %d (%s) and parameter %d (%s): a handler takes at most one",
@@ -120,6 +162,13 @@ func (ts Types) kindOf(t reflect.Type) Param {
 		return Param{Kind: Bytes, Type: t}
 	case reflect.TypeFor[string]():
 		return Param{Kind: Text, Type: t}
+	case ts.Stream:
+		return Param{Kind: Stream}
+	case reflect.TypeFor[io.Reader]():
+		return Param{Kind: Reader}
+	}
+	if item := itemType(t); item != nil {
+		return Param{Kind: Items, Type: item, Func: t}
 	}
 	if t.Kind() == reflect.Pointer {
 		return Param{Kind: Pointer, Type: t.Elem()}
@@ -148,7 +197,7 @@ func (ts Types) messageFault(t reflect.Type) string {
 		base = base.Elem()
 	}
 	switch base {
-	case ts.Context.Elem(), ts.Packet.Elem():
+	case ts.Context.Elem(), ts.Packet.Elem(), ts.Stream.Elem():
 		return ", and not *" + base.String()
 	case reflect.TypeFor[any]():
 		return ""

@@ -20,6 +20,7 @@ type (
 		err  error
 	}
 	frame  struct{ payload []byte }
+	stream struct{ items []string }
 	item   struct{ ID int }
 	named  []byte
 	fault  struct{}
@@ -29,7 +30,7 @@ type (
 func (fault) Error() string { return "fault" }
 
 func testTypes() Types {
-	return Types{Context: reflect.TypeFor[*call](), Packet: reflect.TypeFor[*frame]()}
+	return Types{Context: reflect.TypeFor[*call](), Packet: reflect.TypeFor[*frame](), Stream: reflect.TypeFor[*stream]()}
 }
 
 func TestNewKinds(t *testing.T) {
@@ -82,7 +83,7 @@ func elem(ptr any) reflect.Type {
 }
 
 func TestNewErrors(t *testing.T) {
-	const list = "a parameter is *adapt.call, context.Context, *adapt.frame, []byte, string or the message, *T or T"
+	const list = "a parameter is *adapt.call, context.Context, *adapt.frame, *adapt.stream, iter.Seq2[T, error], io.Reader, []byte, string or the message, *T or T"
 	tests := []struct {
 		fn   any
 		want string
@@ -96,10 +97,10 @@ func TestNewErrors(t *testing.T) {
 		{func(int, int) error { return nil }, "two messages, parameter 1 (int) and parameter 2 (int)"},
 		{func(*call, chan int) {}, "parameter 2 is chan int, and a channel can be no message; " + list},
 		{func(func()) {}, "parameter 1 is func(), and a function can be no message"},
-		{func(iter.Seq2[item, error]) {}, "and a function can be no message"},
+		{func(iter.Seq2[chan int, error]) {}, "its items are chan int, and a channel can be no message"},
+		{func(iter.Seq2[item, error], io.Reader) {}, "parameters 1 and 2 both take what the caller sends"},
 		{func(unsafe.Pointer) {}, "and an unsafe pointer can be no message"},
 		{func(*chan int) {}, "parameter 1 is *chan int, and a channel can be no message"},
-		{func(io.Reader) {}, "parameter 1 is io.Reader, and an interface other than any can be no message"},
 		{func(lister) {}, "and an interface other than any can be no message"},
 		{func(error) {}, "parameter 1 is error, and an interface other than any"},
 		{func(*context.Context) {}, "parameter 1 is *context.Context, and an interface other than any"},
@@ -118,7 +119,7 @@ func TestNewErrors(t *testing.T) {
 		{func() (func(), error) { return nil, nil }, "the result is func(), and a function can be no message"},
 		{func() *func() { return nil }, "the result is *func(), and a function can be no message"},
 		{func() *lister { return nil }, "the result is *adapt.lister, and an interface other than any"},
-		{func() io.Reader { return nil }, "the result is io.Reader, and a reader can be no message"},
+		{func() iter.Seq2[func(), error] { return nil }, "its items are func(), and a function can be no message"},
 		{func() *call { return nil }, "the result is *adapt.call, which can be no message"},
 		{func() *frame { return nil }, "the result is *adapt.frame, which can be no message"},
 		{func() frame { return frame{} }, "the result is adapt.frame, and not *adapt.frame"},

@@ -1,13 +1,14 @@
 package adapt
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"reflect"
 )
 
-const shapes = "a handler returns nothing, an error, a message, or a message and an error"
+const shapes = "a handler returns nothing, an error, a message, iter.Seq2[T, error] or io.Reader, or one of these and an error"
 
 var errTwoErrors = errors.New("both results are errors: " + shapes)
 
@@ -36,20 +37,39 @@ func (p *Plan) setResults(t reflect.Type, types Types) error {
 	default:
 		return fmt.Errorf("%d results: %s", t.NumOut(), shapes)
 	}
-	if fault := types.replyFault(t.Out(0)); fault != "" {
-		return fmt.Errorf("the result is %s%s: %s", t.Out(0), fault, shapes)
-	}
 	p.Reply = t.Out(0)
+	what, reply := "the result is", t.Out(0)
+	switch item := itemType(reply); {
+	case item != nil:
+		p.sends, p.Yields = sendsItems, true
+		what, reply = fmt.Sprintf("the result is %s: its items are", reply), item
+	case isReader(reply):
+		p.sends, p.Yields = sendsReader, true
+		return nil
+	case reply.Kind() == reflect.Interface:
+		p.sends = mayRead
+	}
+	if fault := types.replyFault(reply); fault != "" {
+		return fmt.Errorf("%s %s%s: %s", what, reply, fault, shapes)
+	}
 	return nil
 }
+
+// resultKind says what becomes of a message that a function returns.
+type resultKind uint8
+
+const (
+	isMessage   resultKind = iota
+	sendsItems             // it is an iter.Seq2[T, error], whose items are sent
+	sendsReader            // it is an io.Reader, whose bytes are sent
+	mayRead                // it is an interface, in which there may be an io.Reader
+)
 
 // replyFault says why a result of type t can be no message; "" if it can be one.
 // Unlike a message that is decoded it may be any interface.
 func (ts Types) replyFault(t reflect.Type) string {
 	switch {
-	case t == reflect.TypeFor[io.Reader]():
-		return ", and a reader can be no message"
-	case t == ts.Context, t == ts.Packet:
+	case t == ts.Context, t == ts.Packet, t == ts.Stream:
 		return ", which can be no message"
 	case t.Kind() == reflect.Interface:
 		return ""
@@ -57,22 +77,41 @@ func (ts Types) replyFault(t reflect.Type) string {
 	return ts.messageFault(t)
 }
 
-// results returns what makes a message and an error out of the results of a call.
-func (p *Plan) results() func([]reflect.Value) (any, error) {
-	switch {
-	case p.Reply == nil && !p.Fails:
-		return func([]reflect.Value) (any, error) { return nil, nil }
-	case p.Reply == nil:
-		return func(out []reflect.Value) (any, error) { return nil, failure(out[0]) }
-	case !p.Fails:
-		return func(out []reflect.Value) (any, error) { return reply(out[0]), nil }
-	default:
-		return func(out []reflect.Value) (any, error) {
-			if err := failure(out[1]); err != nil {
-				return nil, err
-			}
-			return reply(out[0]), nil
+// newResults returns what makes a message and an error out of the results of a call, and sends what is to be sent in items.
+func newResults[C context.Context](p *Plan, send func(C, any) error) func(C, []reflect.Value) (any, error) {
+	if p.Reply == nil && !p.Fails {
+		return func(C, []reflect.Value) (any, error) { return nil, nil }
+	}
+	if p.Reply == nil {
+		return func(_ C, out []reflect.Value) (any, error) { return nil, failure(out[0]) }
+	}
+	take := newTake(p, send)
+	if !p.Fails {
+		return func(c C, out []reflect.Value) (any, error) { return take(c, out[0]) }
+	}
+	return func(c C, out []reflect.Value) (any, error) {
+		if err := failure(out[1]); err != nil {
+			return nil, err
 		}
+		return take(c, out[0])
+	}
+}
+
+// newTake returns what makes a message of the first result, or sends it.
+func newTake[C context.Context](p *Plan, send func(C, any) error) func(C, reflect.Value) (any, error) {
+	switch p.sends {
+	case sendsItems:
+		return func(c C, v reflect.Value) (any, error) { return nil, sendSeq(c, v, send) }
+	case sendsReader, mayRead:
+		return func(c C, v reflect.Value) (any, error) {
+			m := reply(v)
+			if r, ok := m.(io.Reader); ok {
+				return nil, SendReader(c, r, send)
+			}
+			return m, nil
+		}
+	default:
+		return func(_ C, v reflect.Value) (any, error) { return reply(v), nil }
 	}
 }
 

@@ -14,7 +14,7 @@ func Packages() map[string]Rule {
 		".": {
 			Imports: []string{
 				"serializer", "serializer/json", "serializer/msgpack", "transport",
-				"internal/adapt", "internal/compress", "internal/pathtree", "internal/pool",
+				"internal/adapt", "internal/compress", "internal/flow", "internal/pathtree", "internal/pool",
 			},
 			Tests: []string{".", "serializer/...", "transport/..."},
 		},
@@ -33,6 +33,7 @@ func Packages() map[string]Rule {
 		"internal/adapt":      {},
 		"internal/compress":   {Tests: []string{"internal/compress"}},
 		"internal/covercheck": {},
+		"internal/flow":       {},
 		"internal/layout":     {},
 		"internal/pathtree":   {},
 		"internal/pool":       {},

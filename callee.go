@@ -1,0 +1,155 @@
+package flyrpc
+
+import (
+	"bytes"
+	"context"
+	"io"
+
+	"github.com/go-flyrpc/flyrpc/internal/pool"
+)
+
+// stream returns the stream of a request of the other end, and makes it if there is none yet.
+func (in *incoming) stream() *Stream {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.items == nil {
+		s := newStream(in.conn, in.seq, FlagStream|FlagResponse)
+		s.call = in
+		s.in.drop, s.in.ended = true, true // its caller sends none
+		if in.replied {
+			s.close()
+		}
+		in.items = s
+	}
+	return in.items
+}
+
+// openItems gives in, a request whose caller sends items, its stream: half, if the request
+// came in pieces.
+func (in *incoming) openItems(half *Stream) {
+	s := half
+	if s == nil {
+		s = newStream(in.conn, in.seq, FlagStream|FlagResponse)
+	}
+	s.call = in
+	s.in.mu.Lock()
+	s.in.wants, s.in.drop = false, !in.route.takes
+	s.in.mu.Unlock()
+	in.items = s
+}
+
+// endItems says that the response is about to be sent: nothing else is from then on.
+func (in *incoming) endItems() {
+	in.mu.Lock()
+	in.replied = true
+	s := in.items
+	in.mu.Unlock()
+	if s != nil {
+		s.end()
+	}
+}
+
+// openStream returns the stream of the call that c handles, for its handler.
+func (c *Context) openStream() *Stream {
+	s := c.in.stream()
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	if s.ctx == nil {
+		s.ctx = itemContext{c}
+	}
+	if c.in.inline && s.broken == nil {
+		s.broken = localErr(Internal, NotSent, nil, "an Inline handler can't send items")
+	}
+	return s
+}
+
+// reader returns what the caller sends as bytes. whole means that the message counts too.
+func (c *Context) reader(whole bool) io.Reader {
+	if c.in.flag&(FlagStream|FlagWait) == FlagStream|FlagWait {
+		return &itemReader{s: c.openStream()}
+	}
+	if whole {
+		return bytes.NewReader(c.in.body.bytes())
+	}
+	return bytes.NewReader(nil)
+}
+
+// itemContext is a handler's context for its items, which wait for as long as it takes and
+// not for HandlerWait.
+type itemContext struct{ context.Context }
+
+// Value is that of the handler's context, without the handler.
+func (c itemContext) Value(key any) any {
+	if key == handlerKey {
+		return nil
+	}
+	return c.Context.Value(key)
+}
+
+// connContext is a context that ends with a connection.
+type connContext struct {
+	context.Context
+	c *Conn
+}
+
+// Done returns the connection's channel.
+func (c connContext) Done() <-chan struct{} { return c.c.done }
+
+// Err returns context.Canceled once the connection has ended.
+func (c connContext) Err() error {
+	if c.c.Err() != nil {
+		return context.Canceled
+	}
+	return nil
+}
+
+// context returns a context that ends with the connection.
+func (c *Conn) context() context.Context { return connContext{context.Background(), c} }
+
+// lastItem sends the message that a handler returns after it has sent items, as the last of them, and says
+// what has become of the items.
+func (in *incoming) lastItem(result any) error {
+	in.mu.Lock()
+	s := in.items
+	in.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if s.torn {
+		return localErr(Canceled, Unknown, nil, "an item was not sent to its end")
+	}
+	if result == nil || !s.sent {
+		return nil
+	}
+	if err := s.Send(result); err != nil {
+		return err
+	}
+	return errItem
+}
+
+// errItem says that a handler's message was sent as an item.
+var errItem = localErr(Internal, Unknown, nil, "the reply was sent as an item")
+
+// sendLarge sends a response in pieces.
+func (in *incoming) sendLarge(f *frame, m *mode) error {
+	err := in.stream().sendParts(in.conn.context(), f, min(m.part, m.maxFrame), FlagStream|FlagResponse)
+	if err != nil {
+		err = localErr(Unavailable, Unknown, err, "the reply was not sent to its end: %v", err)
+		in.respondError(err, false)
+		return err
+	}
+	return in.put(f)
+}
+
+// largeReply is a response in pieces of a handler that runs on the reader.
+type largeReply struct {
+	in *incoming
+	f  frame
+	m  *mode
+}
+
+// Run sends the response.
+func (r largeReply) Run(*pool.Worker) {
+	r.in.inline = false
+	_ = r.in.sendLarge(&r.f, r.m)
+}

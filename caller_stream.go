@@ -1,0 +1,90 @@
+package flyrpc
+
+import (
+	"context"
+)
+
+// OpenStream calls the handler of path at the other end with message and returns the Stream on which
+// both send each other items. It returns when the request is queued to be written; what the handler makes of it
+// Recv tells. An error is an Error.
+//
+// The Stream holds one of the calls that the other end takes until Recv has failed, with io.EOF at the
+// end, or Close was called, or ctx has ended, which cancels the handler.
+func (c *Conn) OpenStream(ctx context.Context, path string, message any) (*Stream, error) {
+	return c.openStream(ctx, path, message, false)
+}
+
+// openStream is OpenStream, for a caller that sends no items if receives is true.
+func (c *Conn) openStream(ctx context.Context, path string, message any, receives bool) (*Stream, error) {
+	call := &Outgoing{Conn: c, Path: path, Message: message, Streams: true, receives: receives}
+	invoke := c.ep.invoke
+	if invoke == nil {
+		invoke = c.open
+	}
+	if err := invoke(ctx, call); err != nil {
+		return nil, err
+	}
+	if call.stream == nil {
+		return nil, localErr(Internal, NotSent, nil, "an interceptor opened no stream and returned no error")
+	}
+	return call.stream, nil
+}
+
+// open opens a stream.
+func (c *Conn) open(ctx context.Context, call *Outgoing) error {
+	if c.settled().v1 {
+		return localErr(BadRequest, NotSent, nil, "a version 1 peer has no streams")
+	}
+	_, err := c.start(ctx, call)
+	if err != nil && call.stream != nil {
+		call.stream.stop()
+		call.stream.cancel()
+		call.stream = nil
+	}
+	return err
+}
+
+// streamOf gives a call that isn't sent yet its stream.
+func (c *Conn) streamOf(ctx context.Context, s *slot) *Stream {
+	st := newStream(c, s.seq, FlagStream)
+	c.calls.attach(s, st, true)
+	st.begin(ctx)
+	st.stop = context.AfterFunc(ctx, func() { st.Close() })
+	return st
+}
+
+// begin sets the context of the caller.
+func (s *Stream) begin(ctx context.Context) {
+	s.ctx, s.cancel = context.WithCancel(itemContext{ctx})
+	s.stop = func() bool { return true }
+}
+
+// attach gives the call in s a stream before it is sent. open tells that the answer goes there.
+func (t *callTable) attach(s *slot, st *Stream, open bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st.slot, st.open = s, open
+	s.stream = st
+}
+
+// stream returns the stream of an open call that a frame is for, and makes it if there is none yet; nil if
+// the call isn't open. The first item for a caller that waits for one reply opens
+// the stream: the caller is then to be told.
+func (t *callTable) stream(c *Conn, seq uint16, isItem bool) (st *Stream, first bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.lookup(seq)
+	if s == nil || s.isPing || s.state == slotFree || s.state == slotAnswered {
+		return nil, false
+	}
+	if s.stream == nil {
+		s.stream = newStream(c, seq, FlagStream)
+		s.stream.slot = s
+		s.stream.in.wants = true
+		s.stream.in.drop = s.state == slotAbandoned
+	}
+	if isItem && s.state == slotOpen && !s.stream.open {
+		s.stream.open, first = true, true
+	}
+	return s.stream, first
+}

@@ -1,0 +1,154 @@
+package flyrpc
+
+import (
+	"context"
+	"io"
+
+	"github.com/go-flyrpc/flyrpc/internal/flow"
+)
+
+// maxPart is the most bytes of payload in a packet that this side sends, whatever the other end takes: so others
+// don't wait long behind it.
+const maxPart = 64 << 10
+
+// send sends an item. It is called with sendMu held.
+func (s *Stream) send(v any) (err error) {
+	if s.broken != nil {
+		return s.broken
+	}
+	m := s.conn.mode.Load()
+	if m.v1 {
+		return localErr(BadRequest, NotSent, nil, "a version 1 peer takes no items")
+	}
+	enc, kind, err := encodeBody(s.enc[:0], v, m.ser, false)
+	if err != nil {
+		return localErr(BadRequest, NotSent, err, "%v", err)
+	}
+	if len(enc) > m.maxMessage {
+		return localErr(TooLong, NotSent, nil, "the item has %d bytes, the other end accepts %d", len(enc), m.maxMessage)
+	}
+	s.enc, s.meta = enc, markKind(s.meta[:0], kind)
+	f := frame{flag: s.flag, seq: s.seq, meta: s.meta, body: enc, keep: true}
+	if s.call == nil || !s.call.route.opts.noCompress() {
+		s.conn.ep.zip(&f, m)
+	}
+	if len(enc) >= largeBody || cap(enc) > maxKeptItem {
+		s.enc = nil // the writer may have it
+	}
+	err = s.sendItem(&f, m)
+	s.conn.ep.unborrow(&f)
+	return err
+}
+
+// maxKeptItem is the largest buffer, in bytes, that a stream keeps to encode its items in.
+const maxKeptItem = 16 << 10
+
+// sendItem sends the frame of an item, in pieces if it is large.
+func (s *Stream) sendItem(f *frame, m *mode) error {
+	if s.ctx.Err() != nil {
+		return s.sendFailed(ctxErr(s.ctx, NotSent, "sending an item"))
+	}
+	if f.size() > m.part {
+		if err := s.sendParts(s.ctx, f, m.part, s.flag); err != nil {
+			return s.sendFailed(err)
+		}
+	}
+	cost := flow.Cost(f.size())
+	if err := s.out.spend(s.ctx, s.conn, cost, "items"); err != nil {
+		return s.sendFailed(err)
+	}
+	f.bulk, f.lazy = true, s.burst.Add(1) > 2
+	if _, err := s.conn.proto.out.put(s.ctx, f, false); err != nil {
+		return s.sendFailed(err)
+	}
+	s.sent, s.torn = true, false
+	return nil
+}
+
+// sendFailed returns what Send returns for an error, after which it can't go on if a part of the item
+// was sent.
+func (s *Stream) sendFailed(err error) error {
+	if err == io.EOF {
+		s.broken = err
+	} else {
+		err = notSent(err)
+	}
+	if s.torn {
+		s.broken = err
+	}
+	return err
+}
+
+// sendParts sends as pieces what of f doesn't fit a packet of size bytes of payload: f is then what remains.
+func (s *Stream) sendParts(ctx context.Context, f *frame, size int, flag Flag) error {
+	f.zipped = nil // the writer may have it
+	if len(f.meta) > 0 {
+		head := appendMetaBlock(nil, f.meta)
+		f.meta, f.flag = nil, f.flag|FlagMeta
+		for ; len(head) > 0; head = head[min(len(head), size):] {
+			if err := s.sendPart(ctx, flag, head[:min(len(head), size)], false); err != nil {
+				return err
+			}
+		}
+	}
+	for len(f.body) > size {
+		if err := s.sendPart(ctx, flag, f.body[:size:size], f.keep); err != nil {
+			return err
+		}
+		f.body = f.body[size:]
+	}
+	return nil
+}
+
+// sendPart sends one piece.
+func (s *Stream) sendPart(ctx context.Context, flag Flag, part []byte, keep bool) error {
+	if err := s.out.spend(ctx, s.conn, flow.Cost(len(part)), "a large message"); err != nil {
+		return err
+	}
+	f := frame{flag: flag, seq: s.seq, code: pieceCode, body: part, keep: keep, bulk: true}
+	_, err := s.conn.proto.out.put(ctx, &f, false)
+	if err == nil {
+		s.torn, s.parted = true, true
+	}
+	return err
+}
+
+// sendReader sends the bytes of r as raw items. It is called with sendMu held.
+func (s *Stream) sendReader(r io.Reader) error {
+	if s.broken != nil {
+		return s.broken
+	}
+	m := s.conn.mode.Load()
+	if m.v1 {
+		return localErr(BadRequest, NotSent, nil, "a version 1 peer takes no items")
+	}
+	meta := markKind(nil, bytesBody)
+	for {
+		buf := s.conn.ep.bufs.get()
+		n, err := readSome(r, buf[:min(len(buf), m.part-len(meta)-1)])
+		if n > 0 {
+			f := frame{flag: s.flag, seq: s.seq, meta: meta, body: buf[:n], pooled: true}
+			if sendErr := s.sendItem(&f, m); sendErr != nil {
+				return sendErr
+			}
+		} else {
+			s.conn.ep.bufs.put(buf)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return localErr(Failed, Unknown, err, "reading what is to be sent: %v", err)
+		}
+	}
+}
+
+// readSome reads once from r, and again while nothing comes.
+func readSome(r io.Reader, buf []byte) (n int, err error) {
+	for range maxEmptyReads {
+		if n, err = r.Read(buf); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, io.ErrNoProgress
+}
