@@ -55,6 +55,12 @@ func (c *Conn) cast(encoded map[broadcastKey]*castFrame, path string, message an
 			return err
 		}
 		f.plain = len(enc)
+		if raw, ok := message.([]byte); ok && f.plain == 0 {
+			f.plain = len(raw)
+		}
+		if !f.keep { // it may be sent later
+			f.body, f.keep = append([]byte(nil), f.body...), true
+		}
 		encoded[key] = f
 	}
 	if f.plain > m.maxMessage {

@@ -137,29 +137,32 @@ func notSent(err error) error {
 
 // compose encodes the message and the metadata of a call into f. It returns the
 // buffers for both, to be used again.
-func (c *Conn) compose(ctx context.Context, m *mode, call *Outgoing, f *frame, enc, meta []byte) ([]byte, []byte, error) {
+func (c *Conn) compose(ctx context.Context, m *mode, call *Outgoing, f *frame, enc, meta []byte) (_, _ []byte, err error) {
 	if err := checkCode(call.Path); err != nil {
 		return enc, meta, localErr(BadRequest, NotSent, err, "%v", err)
 	}
 	if len(call.Path) > 0 && call.Path[0] == learnedMark {
 		return enc, meta, localErr(BadRequest, NotSent, nil, "the path %.20q begins with byte 1, and no path begins so", call.Path)
 	}
-	enc, kind, err := encodeBody(enc, call.Message, m.ser, m.v1)
-	if err != nil {
+	f.keep = true
+	body, kind := enc, bytesBody
+	if raw, ok := call.Message.([]byte); ok && len(raw) >= largeBody { // the writer copies it
+		body, f.keep = raw, false
+	} else if enc, kind, err = encodeBody(enc, call.Message, m.ser, m.v1); err != nil {
 		return enc, meta, localErr(BadRequest, NotSent, err, "%v", err)
+	} else {
+		body = enc
 	}
 	if !m.v1 {
 		if meta, err = requestMeta(ctx, meta, kind); err != nil {
 			return enc, meta, err
 		}
 	}
-	f.body, f.meta, f.keep = enc, meta, true
-	if len(enc) <= m.maxMessage {
-		c.ep.zip(f, m)
+	f.body, f.meta = body, meta
+	if len(body) > m.maxMessage {
+		return enc, meta, localErr(TooLong, NotSent, nil, "the message has %d bytes, the other end accepts %d", len(body), m.maxMessage)
 	}
-	if len(enc) > m.maxMessage {
-		return enc, meta, localErr(TooLong, NotSent, nil, "the message has %d bytes, the other end accepts %d", len(enc), m.maxMessage)
-	}
+	c.ep.zip(f, m)
 	return enc, meta, nil
 }
 
@@ -256,6 +259,9 @@ func (c *Conn) answerOf(ctx context.Context, s *slot) (body, error) {
 // answerBody divides an answer into its body and what its metadata says.
 func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, notProcessed bool, details body, err error) {
 	m := c.mode.Load()
+	if a.whole.n > 0 {
+		a.payload = a.whole.join(&c.ep.bufs)
+	}
 	meta, data, err := splitMeta(a.flag, a.payload)
 	if err != nil {
 		return b, false, details, localErr(BadRequest, Answered, err, "the answer: %v", err)

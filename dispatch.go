@@ -201,7 +201,7 @@ func (c *Conn) response(p *received) {
 			return
 		}
 	}
-	a := answer{flag: p.flag, payload: p.payload, shared: p.shared}
+	a := answer{flag: p.flag, payload: p.payload, shared: p.shared, whole: p.whole}
 	if len(p.code) > 0 {
 		a.code = string(p.code)
 	}
@@ -255,7 +255,7 @@ func (c *Conn) request(p *received, m *mode) error {
 	in := &incoming{
 		conn: c, route: rt, path: path, params: params,
 		flag: p.flag, seq: p.seq, strict: wait && !m.v1, cost: cost, long: long,
-		payload: p.payload, shared: p.shared, at: c.proto.in.now,
+		payload: p.payload, shared: p.shared, whole: p.whole, at: c.proto.in.now,
 	}
 	in.context.in = in
 	if p.flag&FlagStream != 0 {

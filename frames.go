@@ -144,20 +144,22 @@ func (s *Stream) putItem(p *received) error {
 // push puts an item that took cost into the queue, or drops it. It reports whether there is a
 // claim to be dropped. It is called with the lock held.
 func (s *Stream) push(p *received, cost int) (claimed bool) {
-	in := &s.in
+	in, bufs := &s.in, &s.conn.ep.bufs
 	if in.drop {
 		in.window.Return(cost + in.part.owed)
-		claimed = in.part.claimed
-		in.part = part{}
-		return claimed
+		return in.part.reset(bufs)
 	}
-	begun := in.part.begun
-	whole, long, owed, claimed := in.part.finish(p.payload, s.conn.ep.limits.maxWhole())
+	limit := s.conn.ep.limits.maxWhole()
+	if !in.part.begun && p.shared && len(p.payload) <= limit {
+		in.queue.add(p.flag, p.payload, cost, bufs)
+		return false
+	}
+	whole, long, owed, claimed := in.part.finish(p.payload, p.shared, limit, bufs)
 	if long {
 		in.queue.list = append(in.queue.list, item{kind: longItem, cost: uint32(cost + owed)})
 		return claimed
 	}
-	in.queue.add(p.flag, whole, p.shared && !begun, cost+owed, &s.conn.ep.bufs)
+	in.queue.addLarge(p.flag, whole, cost+owed)
 	return claimed
 }
 
@@ -176,7 +178,7 @@ func (s *Stream) putPiece(p *received) error {
 		in.mu.Unlock()
 		return err
 	}
-	claim, unclaim := in.part.add(in, p, cost, s.conn.ep.limits.maxWhole())
+	claim, unclaim := in.part.add(in, p, cost, s.conn.ep.limits.maxWhole(), &s.conn.ep.bufs)
 	in.mu.Unlock()
 	switch {
 	case claim:
@@ -217,13 +219,14 @@ func (in *inflow) wake() {
 func (s *Stream) finishPart(p *received) (long bool) {
 	in := &s.in
 	in.mu.Lock()
-	begun := in.part.begun
-	whole, long, owed, claimed := in.part.finish(p.payload, s.conn.ep.limits.maxWhole())
+	var owed int
+	var claimed bool
+	if in.part.begun {
+		p.whole, long, owed, claimed = in.part.finish(p.payload, p.shared, s.conn.ep.limits.maxWhole(), &s.conn.ep.bufs)
+		p.payload, p.shared = nil, false
+	}
 	in.window.Return(owed)
 	in.mu.Unlock()
-	if begun {
-		p.payload, p.shared = whole, false
-	}
 	if claimed {
 		s.conn.dropJoin(s, false)
 	}

@@ -126,7 +126,7 @@ const maxHeld = 1 << 20
 
 // heavy reports whether in is too much beside what is held already.
 func (b *inbox) heavy(in *incoming) bool {
-	return len(b.held) > 0 && b.heldLen+len(in.payload) > maxHeld
+	return len(b.held) > 0 && b.heldLen+in.size() > maxHeld
 }
 
 // hold keeps in, with a payload of its own, until there is room.
@@ -136,7 +136,7 @@ func (b *inbox) hold(in *incoming) {
 		in.shared = false
 	}
 	b.held = append(b.held, in)
-	b.heldLen += len(in.payload)
+	b.heldLen += in.size()
 }
 
 // holds reports whether packets of a route are held. It is called with the lock held.
@@ -253,7 +253,7 @@ func (b *inbox) unhold() (run []*incoming) {
 
 // letIn has a packet that was held handled: by its queue, or else by who calls unhold.
 func (b *inbox) letIn(in *incoming, run []*incoming) []*incoming {
-	b.heldLen -= len(in.payload)
+	b.heldLen -= in.size()
 	if !in.strict {
 		b.link(in)
 	}
@@ -344,7 +344,7 @@ func (b *inbox) shut(cause error) []*incoming {
 		case in.flag&FlagWait == 0 && !b.gated: // a message that has come is not lost
 			kept = append(kept, in)
 			all = append(all, in)
-			b.heldLen += len(in.payload)
+			b.heldLen += in.size()
 		}
 	}
 	clear(b.held[len(kept):])
@@ -393,3 +393,6 @@ func (b *inbox) count() int {
 	}
 	return n
 }
+
+// size returns how many bytes a packet has that waits.
+func (in *incoming) size() int { return len(in.payload) + in.whole.n }

@@ -26,7 +26,8 @@ type incoming struct {
 	cost    int     // what it took as a one-way message
 	items   *Stream // nil until there is something for it; guarded by mu
 	payload []byte
-	shared  bool // payload belongs to the worker until the handler returns
+	whole   pieces // the payload of what came in pieces, instead
+	shared  bool   // payload belongs to the worker until the handler returns
 	meta    []byte
 	body    body
 	at      time.Time

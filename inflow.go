@@ -29,16 +29,6 @@ type inflow struct {
 	spent  []byte // the last large item's memory, if it may be used again
 }
 
-// part is what has come of something that is not complete.
-type part struct {
-	begun   bool
-	data    []byte
-	owed    int  // what was charged for it and not returned
-	long    bool // it is too long: its parts are dropped
-	claimed bool // it has asked for memory to be completed in
-	granted bool // it has it
-}
-
 // item is an item in a queue.
 type item struct {
 	flag Flag
@@ -62,18 +52,18 @@ const (
 type items struct {
 	list   []item
 	chunks [][]byte
-	large  [][]byte
+	large  []pieces
 }
 
-// add appends an item. Its payload is copied if it is shared.
-func (q *items) add(flag Flag, payload []byte, shared bool, cost int, bufs *buffers) {
+// addLarge appends an item that is in memory of its own.
+func (q *items) addLarge(flag Flag, whole pieces, cost int) {
+	q.list = append(q.list, item{flag: flag, kind: largeItem, cost: uint32(cost), at: uint32(len(q.large))})
+	q.large = append(q.large, whole)
+}
+
+// add appends an item whose payload is copied.
+func (q *items) add(flag Flag, payload []byte, cost int, bufs *buffers) {
 	it := item{flag: flag, cost: uint32(cost), n: uint32(len(payload))}
-	if !shared {
-		it.kind, it.at = largeItem, uint32(len(q.large))
-		q.large = append(q.large, payload)
-		q.list = append(q.list, it)
-		return
-	}
 	last := len(q.chunks) - 1
 	if last < 0 || cap(q.chunks[last])-len(q.chunks[last]) < len(payload) {
 		q.chunks = append(q.chunks, bufs.get()[:0])
@@ -93,8 +83,10 @@ func (q *items) clear(i int, bufs *buffers) (cost int) {
 	for _, chunk := range q.chunks {
 		bufs.put(chunk)
 	}
+	for i := range q.large {
+		q.large[i].free(bufs)
+	}
 	clear(q.chunks)
-	clear(q.large)
 	q.list, q.chunks, q.large = q.list[:0], q.chunks[:0], q.large[:0]
 	if cap(q.list) > maxKeptItems {
 		*q = items{}
@@ -114,71 +106,13 @@ func (in *inflow) take(p *received) (cost int, err error) {
 	return cost, nil
 }
 
-// add adds the payload of a piece that took cost. It is dropped if the whole
-// would exceed limit. claim tells that memory has to be asked for, and unclaim that it isn't needed any more.
-func (pt *part) add(in *inflow, p *received, cost, limit int) (claim, unclaim bool) {
-	pt.begun = true
-	switch {
-	case in.drop || pt.long || len(pt.data)+len(p.payload) > limit:
-		in.window.Return(cost + pt.owed)
-		unclaim = pt.claimed
-		*pt = part{begun: true, long: !in.drop}
-		return false, unclaim
-	case len(pt.data) == 0 && !p.shared:
-		pt.data = p.payload
-	default:
-		pt.data = appendPart(pt.data, p.payload, limit)
-	}
-	if pt.granted {
-		in.window.Return(cost)
-		return false, false
-	}
-	pt.owed += cost
-	return pt.ask(in), false
-}
-
-// ask reports whether memory has to be asked for, and has been from then on.
-func (pt *part) ask(in *inflow) bool {
-	if !in.wants || pt.claimed || !pt.begun || pt.long || in.drop {
-		return false
-	}
-	pt.claimed = true
-	return true
-}
-
-// appendPart is append whose result has room for at most limit bytes.
-func appendPart(data, more []byte, limit int) []byte {
-	need := len(data) + len(more)
-	if need > cap(data) {
-		data = append(make([]byte, 0, min(max(2*cap(data), need), limit)), data...)
-	}
-	return append(data, more...)
-}
-
-// finish completes what has come in pieces with the payload of the last packet. It is too
-// long if long is true, and owed is what is still charged for the pieces. claimed tells that it
-// has asked for memory.
-func (pt *part) finish(payload []byte, limit int) (whole []byte, long bool, owed int, claimed bool) {
-	whole, long = payload, pt.long
-	switch {
-	case long || len(pt.data)+len(payload) > limit:
-		whole, long = nil, true
-	case pt.begun:
-		whole = appendPart(pt.data, payload, limit)
-	}
-	owed, claimed = pt.owed, pt.claimed
-	*pt = part{}
-	return whole, long, owed, claimed
-}
-
 // payload returns the bytes of the item it, which is next in what was taken off the queue.
 func (in *inflow) payload(it item, bufs *buffers) []byte {
 	bufs.put(in.spent)
 	in.spent = nil
 	switch it.kind {
 	case largeItem:
-		in.spent = in.taking.large[it.at]
-		in.taking.large[it.at] = nil
+		in.spent = in.taking.large[it.at].join(bufs)
 		return in.spent
 	case nextChunk:
 		if in.chunk++; in.chunk > 0 {

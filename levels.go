@@ -44,7 +44,11 @@ func (c *Conn) finishRaw(ctx context.Context, s *slot, call *Outgoing, p **Packe
 	if a.err != nil {
 		return c.take(ctx, s, nil)
 	}
-	meta, data, err := splitMeta(a.flag, append([]byte(nil), a.payload...))
+	payload := a.whole.join(&c.ep.bufs)
+	if len(payload) == 0 {
+		payload = append(payload, a.payload...)
+	}
+	meta, data, err := splitMeta(a.flag, payload)
 	if err == nil {
 		data, _, err = c.inflate(a.flag, data)
 	}

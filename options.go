@@ -19,7 +19,7 @@ import (
 // The defaults of ServerOpts and ClientOpts.
 const (
 	DefaultMaxMessage    = 4 << 20   // bytes
-	DefaultMaxFrame      = 64 << 10  // bytes
+	DefaultMaxFrame      = 65 << 10  // bytes: 64 KiB and room for metadata
 	DefaultMaxCalls      = 1024      // calls
 	DefaultStreamWindow  = 256 << 10 // bytes
 	DefaultMessageWindow = 1 << 20   // bytes
@@ -85,7 +85,7 @@ type ServerOpts struct {
 	// answered BUFF_TOO_LONG and the connection goes on.
 	MaxMessage int
 	// MaxFrame is the largest payload of one packet accepted, in bytes, metadata included; larger messages
-	// come in pieces. Default 64 KiB. It doesn't hold for version 1 peers, which have no pieces.
+	// come in pieces. Default 65 KiB: 64 KiB and room for metadata. It doesn't hold for version 1 peers, which have no pieces.
 	MaxFrame int
 	// MaxCalls is the number of calls of the other end that are served at once, at most 32,702. Default 1,024. As many
 	// one-way messages are handled at once beside them. A version 2 peer waits; a version 1 peer isn't
@@ -144,7 +144,7 @@ type ClientOpts struct {
 	// answered BUFF_TOO_LONG and the connection goes on.
 	MaxMessage int
 	// MaxFrame is the largest payload of one packet accepted, in bytes, metadata included; larger messages
-	// come in pieces. Default 64 KiB. It doesn't hold for version 1 peers, which have no pieces.
+	// come in pieces. Default 65 KiB: 64 KiB and room for metadata. It doesn't hold for version 1 peers, which have no pieces.
 	MaxFrame int
 	// MaxCalls is the number of calls of the other end that are served at once, at most 32,702. Default 1,024. As many
 	// one-way messages are handled at once beside them. A version 2 peer waits; a version 1 peer isn't

@@ -9,7 +9,7 @@ import (
 
 // maxPart is the most bytes of payload in a packet that this side sends, whatever the other end takes: so others
 // don't wait long behind it.
-const maxPart = 64 << 10
+const maxPart = DefaultMaxFrame
 
 // send sends an item. It is called with sendMu held.
 func (s *Stream) send(v any) (err error) {
@@ -20,24 +20,45 @@ func (s *Stream) send(v any) (err error) {
 	if m.v1 {
 		return localErr(BadRequest, NotSent, nil, "a version 1 peer takes no items")
 	}
-	enc, kind, err := encodeBody(s.enc[:0], v, m.ser, false)
+	buf, pooled := s.enc, false
+	if n := rawLen(v); n >= largeBody && n <= partBuffer {
+		buf, pooled = s.conn.ep.bufs.getPart(), true
+	}
+	enc, kind, err := encodeBody(buf[:0], v, m.ser, false)
 	if err != nil {
 		return localErr(BadRequest, NotSent, err, "%v", err)
 	}
 	if len(enc) > m.maxMessage {
 		return localErr(TooLong, NotSent, nil, "the item has %d bytes, the other end accepts %d", len(enc), m.maxMessage)
 	}
-	s.enc, s.meta = enc, markKind(s.meta[:0], kind)
-	f := frame{flag: s.flag, seq: s.seq, meta: s.meta, body: enc, keep: true}
+	s.meta = markKind(s.meta[:0], kind)
+	f := frame{flag: s.flag, seq: s.seq, meta: s.meta, body: enc, keep: !pooled, pooled: pooled}
 	if s.call == nil || !s.call.route.opts.noCompress() {
 		s.conn.ep.zip(&f, m)
 	}
-	if len(enc) >= largeBody || cap(enc) > maxKeptItem {
+	switch {
+	case pooled && f.zipped != nil:
+		s.conn.ep.bufs.put(enc)
+	case pooled:
+	case len(enc) >= largeBody || cap(enc) > maxKeptItem:
 		s.enc = nil // the writer may have it
+	default:
+		s.enc = enc
 	}
 	err = s.sendItem(&f, m)
 	s.conn.ep.unborrow(&f)
 	return err
+}
+
+// rawLen returns the length of a message that travels raw, and 0 for others.
+func rawLen(v any) int {
+	switch m := v.(type) {
+	case []byte:
+		return len(m)
+	case string:
+		return len(m)
+	}
+	return 0
 }
 
 // maxKeptItem is the largest buffer, in bytes, that a stream keeps to encode its items in.
@@ -82,6 +103,9 @@ func (s *Stream) sendFailed(err error) error {
 // sendParts sends as pieces what of f doesn't fit a packet of size bytes of payload: f is then what remains.
 func (s *Stream) sendParts(ctx context.Context, f *frame, size int, flag Flag) error {
 	f.zipped = nil // the writer may have it
+	if f.pooled {  // in parts it can't be told when it is free again
+		f.pooled, f.keep = false, true
+	}
 	if len(f.meta) > 0 {
 		head := appendMetaBlock(nil, f.meta)
 		f.meta, f.flag = nil, f.flag|FlagMeta
@@ -106,6 +130,9 @@ func (s *Stream) sendPart(ctx context.Context, flag Flag, part []byte, keep bool
 		return err
 	}
 	f := frame{flag: flag, seq: s.seq, code: pieceCode, body: part, keep: keep, bulk: true}
+	if !keep && len(part) >= largeBody { // here rather than with the writer's lock held
+		f.body, f.pooled = s.conn.ep.bufs.copyOf(part)
+	}
 	_, err := s.conn.proto.out.put(ctx, &f, false)
 	if err == nil {
 		s.torn, s.parted = true, true
@@ -124,8 +151,8 @@ func (s *Stream) sendReader(r io.Reader) error {
 	}
 	meta := markKind(nil, bytesBody)
 	for {
-		buf := s.conn.ep.bufs.get()
-		n, err := readSome(r, buf[:min(len(buf), m.part-len(meta)-1)])
+		buf := s.conn.ep.bufs.getPart()
+		n, err := readSome(r, buf[:min(64<<10, max(1, m.part-len(meta)-1))])
 		if n > 0 {
 			f := frame{flag: s.flag, seq: s.seq, meta: meta, body: buf[:n], pooled: true}
 			if sendErr := s.sendItem(&f, m); sendErr != nil {

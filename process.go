@@ -43,6 +43,9 @@ func (in *incoming) begin() error {
 	if in.route.yields && (m.v1 || in.flag&FlagWait == 0) {
 		return Errorf(BadRequest, "%q answers with items: a version 1 peer and a one-way message can't take them", in.path)
 	}
+	if in.whole.n > 0 {
+		in.payload = in.whole.join(&in.conn.ep.bufs)
+	}
 	meta, data, err := splitMeta(in.flag, in.payload)
 	if err != nil {
 		return Errorf(BadRequest, "%w", err)

@@ -55,10 +55,11 @@ func (w *writer) append(f *frame) {
 		s.b = appendHeader(s.b, f.flag, f.seq, code, f.meta, len(f.body))
 		w.queued += len(s.b) - n
 		b := f.body
-		if !f.keep && !f.pooled {
-			b = append([]byte(nil), b...)
+		pooled := f.pooled
+		if !f.keep && !pooled {
+			b, pooled = w.bufs.copyOf(b)
 		}
-		w.push(segment{b: b, pooled: f.pooled})
+		w.push(segment{b: b, pooled: pooled})
 	default:
 		s := w.room(need + len(f.body))
 		n := len(s.b)

@@ -5,36 +5,17 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/go-flyrpc/flyrpc/transport"
 )
 
-// bufferSize is the size in bytes of the buffers connections read into and gather
-// writes in. It holds the longest header with a body that is not large.
-const bufferSize = 32 << 10
-
 // firstLarge is how much memory in bytes is taken for a large payload before any of it has come.
 const firstLarge = 256 << 10
 
-// buffers lends buffers of bufferSize to the connections of one Server or Client.
-type buffers struct{ pool sync.Pool }
-
-// get returns a buffer of bufferSize bytes with any content.
-func (b *buffers) get() []byte {
-	if a, ok := b.pool.Get().(*[bufferSize]byte); ok {
-		return a[:]
-	}
-	return new([bufferSize]byte)[:]
-}
-
-// put takes a buffer back. Others than those that get returned are dropped.
-func (b *buffers) put(p []byte) {
-	if cap(p) == bufferSize {
-		b.pool.Put((*[bufferSize]byte)(p[:bufferSize]))
-	}
-}
+// briefRead is how many bytes are read, behind a large payload, to find the next header: what is
+// read of another large payload there has to be copied.
+const briefRead = 512
 
 // errLarge says that a large payload comes next, and nothing of it was read.
 var errLarge = errors.New("flyrpc: a large payload comes")
@@ -43,6 +24,7 @@ var errLarge = errors.New("flyrpc: a large payload comes")
 type received struct {
 	header
 	payload []byte // metadata block and body
+	whole   pieces // the payload of what came in pieces, instead
 	// learned is the path that a learned code, wireCode, stood for, or nil.
 	learned  *learnedPath
 	wireCode []byte
@@ -59,6 +41,7 @@ type reader struct {
 	max   uint64    // bytes of payload in a packet
 	wait  func()    // called before the reader waits for the transport
 	now   time.Time // when the last bytes came
+	brief bool      // a large payload was the last one, so a header is to be expected and not much more
 	small bool      // a large payload is left for later: next fails with errLarge
 	get   func() []byte
 	put   func([]byte)
@@ -75,10 +58,13 @@ func (r *reader) init() {
 	r.get, r.put = r.take, r.giveBack
 }
 
-// take returns the reader's buffer, or one of the pool's.
+// take returns the reader's buffer, or one of the pool's, or so much of it as should be read at once.
 func (r *reader) take() []byte {
 	if r.buf == nil {
 		r.buf = r.bufs.get()
+	}
+	if r.brief {
+		return r.buf[:briefRead]
 	}
 	return r.buf
 }
@@ -110,6 +96,7 @@ func (r *reader) next() (p received, err error) {
 			}
 			r.r += n
 			payload, err := r.large(int(h.length))
+			r.brief = r.r == r.w
 			return received{header: h, payload: payload}, err
 		case err == nil && r.w-r.r-n >= int(h.length):
 			end := r.r + n + int(h.length)
@@ -160,6 +147,7 @@ func (r *reader) fillOnce() error {
 		n, err = r.conn.Read(r.buf[r.w:])
 	}
 	r.w += n
+	r.brief = false
 	r.now = time.Now()
 	if n > 0 {
 		return nil
@@ -177,8 +165,8 @@ func (r *reader) fillOnce() error {
 // bytes come.
 func (r *reader) large(n int) ([]byte, error) {
 	var payload []byte
-	if n <= bufferSize {
-		payload = r.bufs.get()[:0]
+	if n <= partBuffer {
+		payload = r.bufs.getPart()[:0]
 	} else {
 		payload = make([]byte, 0, min(n, firstLarge))
 	}

@@ -30,6 +30,10 @@ func (in *incoming) answer(buf []byte, result any, err error) []byte {
 		return buf
 	}
 	m := in.conn.mode.Load()
+	if raw, ok := result.([]byte); ok && len(raw) >= largeBody { // the writer copies it
+		_ = in.send("", raw, bytesBody, false)
+		return buf
+	}
 	out, kind, err := in.encode(buf, result, m)
 	if err != nil {
 		in.respondError(err, false)
@@ -152,6 +156,9 @@ func (in *incoming) send(code string, payload []byte, kind bodyKind, keep bool) 
 		f.keep = f.keep || f.zipped != nil
 		f.zipped = nil // the writer may have it
 		if in.inline {
+			if !f.keep { // the handler has it back
+				f.body, f.keep = append([]byte(nil), f.body...), true
+			}
 			in.conn.ep.workers.Go(largeReply{in, f, m}, nil)
 			return nil
 		}

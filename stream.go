@@ -309,8 +309,7 @@ func (s *Stream) discard() {
 	in.mu.Lock()
 	in.drop = true
 	in.window.Return(in.queue.clear(0, &s.conn.ep.bufs) + in.part.owed)
-	claimed := in.part.claimed
-	in.part = part{}
+	claimed := in.part.reset(&s.conn.ep.bufs)
 	in.mu.Unlock()
 	if claimed {
 		s.conn.dropJoin(s, true)
@@ -329,8 +328,7 @@ func (s *Stream) discardAll() {
 // discardPart drops what has come of something that isn't complete.
 func (s *Stream) discardPart() {
 	s.in.mu.Lock()
-	claimed := s.in.part.claimed
-	s.in.part = part{}
+	claimed := s.in.part.reset(&s.conn.ep.bufs)
 	s.in.mu.Unlock()
 	if claimed {
 		s.conn.dropJoin(s, false)

@@ -98,7 +98,7 @@ func (ep *endpoint) zip(f *frame, m *mode) {
 		buf := ep.borrow()
 		out, ok := ep.zipper.Append((*buf)[:0], f.body, m.zipBody)
 		if ok {
-			f.body, f.zipped, f.keep = out, buf, true
+			f.body, f.zipped, f.keep, f.pooled = out, buf, true, false
 			f.flag |= FlagZipPayload
 		} else {
 			ep.scratch.Put(buf)
