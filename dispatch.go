@@ -233,6 +233,9 @@ func (c *Conn) rejectDraining(seq uint16) error {
 // request routes a request or message and sees to it that it is handled.
 func (c *Conn) request(p *received, m *mode) error {
 	wait := p.flag&FlagWait != 0
+	if wait && p.seq == 0 && !m.v1 {
+		return errors.New("flyrpc: a request with sequence 0, which is for messages")
+	}
 	half, long := c.completeHalf(p)
 	if isReserved(p.code) {
 		return c.reserved(p)

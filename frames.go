@@ -19,6 +19,8 @@ const (
 // streamFrame takes a packet with STREAM: a frame of a call that is open, or what opens one.
 func (c *Conn) streamFrame(p *received, m *mode) error {
 	switch {
+	case p.flag&FlagZipCode != 0 && p.flag&(FlagResponse|FlagWait) != FlagWait:
+		return fmt.Errorf("flyrpc: a frame of a call has the flags %#x; its code is never compressed", uint8(p.flag))
 	case p.flag&FlagResponse != 0:
 		return c.answerFrame(p)
 	case p.flag&FlagWait == 0:

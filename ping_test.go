@@ -118,8 +118,8 @@ func TestPong(t *testing.T) {
 	srv, _ := newLogServer(t, &ServerOpts{MaxCalls: 1})
 	peer := rawClient(t, srv, textHello)
 	for seq, text := range []string{"", "x", strings.Repeat("y", maxPing)} {
-		peer.send(rawRequest(uint16(seq), "fly.ping", text))
-		if a := peer.recv(); a.Flag != FlagResponse || a.Sequence != uint16(seq) || a.Code != "" || string(a.Payload) != text {
+		peer.send(rawRequest(uint16(seq+1), "fly.ping", text))
+		if a := peer.recv(); a.Flag != FlagResponse || a.Sequence != uint16(seq+1) || a.Code != "" || string(a.Payload) != text {
 			t.Errorf("%d bytes: %+v", len(text), a)
 		}
 	}

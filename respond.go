@@ -109,6 +109,9 @@ func (in *incoming) respondError(err error, notProcessed bool) {
 	if w.details != nil {
 		f.meta = in.addDetails(f.meta, m, w.details)
 	}
+	if len(f.meta)+3 >= m.maxFrame { // it has to be one packet
+		f.meta = nil
+	}
 	if most := max(1, min(m.maxMessage, m.maxFrame-len(f.meta)-3)); len(f.body) > most {
 		f.body = []byte(strings.ToValidUTF8(string(f.body[:min(most, maxCodeLen)]), ""))
 	}
