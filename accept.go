@@ -210,10 +210,10 @@ func (c *Conn) beforeWait() {
 		_ = c.proto.conn.SetReadDeadline(time.Now().Add(c.ep.limits.helloTimeout))
 	}
 	c.proto.out.kick()
-	if c.batch > 1 { // let what came together be answered together, before looking for more
+	if c.batch > 1 || c.woken && c.proto.in.brief { // let what came together be answered together, before looking for more
 		runtime.Gosched()
 	}
-	c.batch = 0
+	c.batch, c.woken = 0, false
 }
 
 // farewell writes a last packet and waits until it is written.

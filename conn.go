@@ -102,6 +102,7 @@ type reading struct {
 	hurried bool // the first packet has its deadline
 	dropped bool // a message was dropped, and logged
 	batch   int  // packets handled since the reader last waited
+	woken   bool // a caller was since
 	handed  *handed
 	alone   *incoming          // to be run by the reader itself
 	answers []byte             // for inline handlers' replies

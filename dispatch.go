@@ -210,6 +210,7 @@ func (c *Conn) response(p *received) {
 		a.payload = s.buf
 	}
 	s.answer = a
+	c.woken = true
 	s.deliver()
 }
 

@@ -20,7 +20,7 @@ const (
 	// maxOwn is the most answers of the reader itself that wait to be written.
 	maxOwn = 64
 	// maxBulk is how many bytes are queued at most before items and pieces wait.
-	maxBulk = 128 << 10
+	maxBulk = 64 << 10
 	// ownWait is how long the reader waits for its answers to leave that queue.
 	ownWait = time.Second
 	// maxWrite is the most bytes of one write to a transport that may always block.

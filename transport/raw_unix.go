@@ -31,6 +31,8 @@ var _ TryWriter = (*RawConn)(nil)
 // type that embeds one of those has none, since what its own Read and Write do
 // must not be passed by.
 //
+// Of a TCP connection Raw bounds what the system holds unsent to 128 KiB, on Linux.
+//
 // Raw relies on the socket being nonblocking, as package net makes it. It
 // must stay so: don't call Fd on a file that c's File method returned.
 func Raw(c net.Conn) (*RawConn, bool) {
@@ -46,6 +48,9 @@ func Raw(c net.Conn) (*RawConn, bool) {
 	raw, err := sc.SyscallConn()
 	if err != nil || !isStream(raw) {
 		return nil, false
+	}
+	if _, tcp := c.(*net.TCPConn); tcp {
+		limitUnsent(raw)
 	}
 	r := &RawConn{conn: c, raw: raw}
 	r.out.try = r.out.attempt
