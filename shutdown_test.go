@@ -192,9 +192,8 @@ func TestShutdownDeliversResponses(t *testing.T) {
 	w.hello(`{"flyrpc":2,"serializers":["json"],"window":10000000}`)
 	w.request(1, "/big", "")
 	<-started
-	if err := srv.Shutdown(ctx); err != nil && ctx.Err() == nil {
-		t.Errorf("Shutdown returned %v", err)
-	}
+	down := make(chan error, 1)
+	go func() { down <- srv.Shutdown(ctx) }()
 	for i, call := range calls {
 		if err := call.Err(); err != nil || len(replies[i]) != size {
 			t.Errorf("call %d: %d bytes, %v", i, len(replies[i]), err)
@@ -210,6 +209,10 @@ func TestShutdownDeliversResponses(t *testing.T) {
 	}
 	if got != size+3 { // with metadata that says that it is raw
 		t.Errorf("the raw client got %d bytes", got)
+	}
+	w.conn.Close() // it answers no pings
+	if err := within(t, down); err != nil {
+		t.Errorf("Shutdown returned %v", err)
 	}
 	if err := within(t, served); err != ErrServerClosed {
 		t.Errorf("Serve returned %v", err)
