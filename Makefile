@@ -12,10 +12,10 @@ BIN := $(CURDIR)/.bin
 export GOWORK := $(CURDIR)/go.work
 
 .DEFAULT_GOAL := help
-.PHONY: help test race lint cover build fuzz bench tools
+.PHONY: help test race lint cover build fuzz bench conform tools
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## vet and test every module, with the race detector
 	$(GO) vet work
@@ -46,6 +46,10 @@ fuzz: ## run each fuzz test for FUZZTIME (20s), one after another
 
 bench: ## run the benchmarks of the root package that match BENCH (all)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem .
+
+conform: ## play the conformance scenarios against FlyRPC, or against the server at ADDR (SECTION alone)
+	@if [ -n "$(ADDR)" ]; then $(GO) run ./internal/wiretest/cmd -dial '$(ADDR)' -section '$(SECTION)'; \
+		else $(GO) test -count=1 -run '^TestConformance' .; fi
 
 tools:
 	@GOWORK=off $(GO) -C internal/tools build -o $(BIN)/ tool

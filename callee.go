@@ -15,7 +15,7 @@ func (in *incoming) stream() *Stream {
 	if in.items == nil {
 		s := newStream(in.conn, in.seq, FlagStream|FlagResponse)
 		s.call = in
-		s.in.drop, s.in.ended = true, true // its caller sends none
+		s.in.drop, s.in.ended, s.in.stray = true, true, true
 		if in.replied {
 			s.close()
 		}

@@ -239,6 +239,10 @@ func (c *Conn) request(p *received, m *mode) error {
 	}
 	half, long := c.completeHalf(p)
 	if isReserved(p.code) {
+		p.payload = p.bytes(&c.ep.bufs)
+		if long && wait {
+			return c.reject(p.seq, TooLong, fmt.Sprintf("the message has more than %d bytes", c.ep.limits.maxMessage))
+		}
 		return c.reserved(p)
 	}
 	cost := 0

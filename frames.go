@@ -119,7 +119,7 @@ func (s *Stream) putItem(p *received) error {
 	in := &s.in
 	in.mu.Lock()
 	cost, err := in.take(p)
-	if err == nil && in.ended {
+	if err == nil && in.ended && !in.stray {
 		err = errors.New("flyrpc: an item came after the end of the caller's items")
 	}
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *Stream) putItem(p *received) error {
 	drop := in.drop
 	claimed := s.push(p, cost)
 	wake := in.waiting
-	in.waiting = false
+	in.waiting, in.wants = false, false
 	in.mu.Unlock()
 	if wake {
 		in.wake()
@@ -173,7 +173,7 @@ func (s *Stream) putPiece(p *received) error {
 	in := &s.in
 	in.mu.Lock()
 	cost, err := in.take(p)
-	if err == nil && in.ended {
+	if err == nil && in.ended && !in.stray {
 		err = errors.New("flyrpc: a piece came after the end of the caller's items")
 	}
 	if err != nil {

@@ -16,6 +16,7 @@ type inflow struct {
 	part    part
 	wants   bool          // what isn't complete is waited for
 	drop    bool          // what comes is dropped
+	stray   bool          // the caller said that it sends none
 	ended   bool          // the caller has ended its items
 	over    bool          // the call has ended: no more credit is granted
 	waiting bool          // the program waits at ready

@@ -32,6 +32,14 @@ type received struct {
 	shared bool
 }
 
+// bytes returns the payload, joined if it came in pieces.
+func (p *received) bytes(bufs *buffers) []byte {
+	if p.whole.n > 0 {
+		return p.whole.join(bufs)
+	}
+	return p.payload
+}
+
 // reader is the read side of a connection. It holds no buffer while the connection
 // is idle, where the transport allows that.
 type reader struct {

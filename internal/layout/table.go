@@ -16,7 +16,7 @@ func Packages() map[string]Rule {
 				"serializer", "serializer/json", "serializer/msgpack", "transport",
 				"internal/adapt", "internal/compress", "internal/flow", "internal/pathtree", "internal/pool",
 			},
-			Tests: []string{".", "serializer/...", "transport/..."},
+			Tests: []string{".", "internal/wiretest", "serializer/...", "transport/..."},
 		},
 
 		"serializer":                  {Tests: []string{"serializer/..."}},
@@ -37,6 +37,9 @@ func Packages() map[string]Rule {
 		"internal/layout":     {},
 		"internal/pathtree":   {},
 		"internal/pool":       {},
+
+		"internal/wiretest":     {},
+		"internal/wiretest/cmd": {Imports: []string{"internal/wiretest"}, Tests: []string{".", "serializer/..."}},
 
 		"examples/...": {Imports: []string{"..."}},
 	}

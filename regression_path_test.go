@@ -1,0 +1,191 @@
+package flyrpc
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc/transport"
+)
+
+// waitConns waits until a server has n connections.
+func waitConns(t *testing.T, srv *Server, n int) {
+	if !eventually(func() bool { return len(srv.Conns()) == n }) {
+		t.Fatalf("%d connections, want %d", len(srv.Conns()), n)
+	}
+}
+
+// TestPathLikeLearnedCode: a path that would read as a learned code isn't sent, so nothing is taught by it.
+func TestPathLikeLearnedCode(t *testing.T) {
+	p := newPair(t, nil, nil, func(srv *Server, _ *Client) {
+		srv.OnMessage("/a", func() string { return "a" })
+		srv.OnMessage("/b", func() string { return "b" })
+	})
+	for range 3 { // teaches id 02
+		if s, err := Call[string](bounded(t), p.cc, "/a", nil); s != "a" || err != nil {
+			t.Fatal(s, err)
+		}
+	}
+	for _, path := range []string{"\x01\x02/b", "\x01\x55", "\x01"} {
+		wantFailed(t, p.cc.Call(bounded(t), path, nil, nil), BadRequest, NotSent)
+		wantFailed(t, p.cc.SendMessage(bounded(t), path, nil), BadRequest, NotSent)
+		if err := p.srv.Broadcast(path, nil); err == nil {
+			t.Errorf("%q was broadcast", path)
+		}
+	}
+	if s, err := Call[string](bounded(t), p.cc, "/a", nil); s != "a" || err != nil {
+		t.Errorf("got %q, %v", s, err)
+	}
+}
+
+// slowTry stops in its first write.
+type slowTry struct {
+	*transport.MemConn
+	once     sync.Once
+	in, gate chan struct{}
+}
+
+func (s *slowTry) TryWrite(b []byte) (int, error) {
+	s.once.Do(func() { close(s.in); <-s.gate })
+	return s.MemConn.TryWrite(b)
+}
+
+// TestSilentHelloShutdown: hello, the end of the silence before it and Shutdown at the same time don't
+// lock up.
+func TestSilentHelloShutdown(t *testing.T) {
+	near, far := transport.Pipe(nil)
+	st := &slowTry{MemConn: far, in: make(chan struct{}), gate: make(chan struct{})}
+	srv := NewServer(nil)
+	srv.OnConnect(func(*Context) error { return nil })
+	served := make(chan error, 1)
+	go func() { srv.ServeConn(st); served <- nil }()
+	w := newWireEnd(t, near)
+	time.Sleep(silentFor - 50*time.Millisecond)
+	w.request(helloSequence, "fly.hello", plainHello)
+	<-st.in // hello is being answered
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	down := make(chan error, 1)
+	go func() { down <- srv.Shutdown(ctx) }()
+	time.Sleep(150 * time.Millisecond) // now the silence is over
+	close(st.gate)
+	<-down
+	near.Close()
+	_ = within(t, served)
+}
+
+// TestByeRefusesCompressed: a request that waits to be written isn't sent after bye, compressed or not.
+func TestByeRefusesCompressed(t *testing.T) {
+	for _, method := range []ZipMethod{ZipNone, ZipZstd} {
+		near, far := transport.Pipe(nil)
+		cli := NewClientConn(near, quietOpts(&ClientOpts{MaxQueued: 100 << 10, Zip: Zip{Body: method}}))
+		t.Cleanup(func() { cli.Close() })
+		w := newWireEnd(t, far)
+		go cli.Connect(context.Background())
+		w.serverHello(`{"flyrpc":2,"serializers":["json"],"inflate":["zstd"],"codes":0,"messages":10000000}`)
+		eventually(func() bool { return cli.Conn() != nil })
+		c := cli.Conn()
+		for c.proto.out.roomy(60 << 10) { // the peer doesn't read
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			_ = c.SendMessage(ctx, "/fill", []byte(noise(60<<10)))
+			cancel()
+		}
+		late := make(chan error, 1)
+		go func() {
+			late <- c.Call(context.Background(), "/late", []byte(noise(60<<10)+strings.Repeat("a", 60<<10)), nil)
+		}()
+		time.Sleep(50 * time.Millisecond) // it waits for room
+		w.send(Packet{Code: "fly.bye"})
+		eventually(func() bool { return c.bye.Load() != nil })
+		for { // now the peer reads
+			w.conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+			b := make([]byte, 64<<10)
+			n, err := w.conn.Read(b)
+			w.buf = append(w.buf, b[:n]...)
+			if err != nil {
+				break
+			}
+		}
+		if bytes.Contains(w.buf, []byte("/late\x00")) {
+			t.Errorf("%v: a request was sent after bye", method)
+		}
+		if err := within(t, late); Outcome(err) != NotSent && Outcome(err) != NotProcessed {
+			t.Errorf("%v: %v, %v", method, err, Outcome(err))
+		}
+	}
+}
+
+// TestBroadcastForms: what a broadcast shares between connections is what each of them can read.
+func TestBroadcastForms(t *testing.T) {
+	srv := quietServer(t, &ServerOpts{Zip: Zip{Body: ZipZstd, Code: ZipZstd}})
+	a := rawClient(t, srv, `{"flyrpc":2,"serializers":["json"],"codes":0,"inflate":["zstd"]}`)
+	waitConns(t, srv, 1)
+	b := rawClient(t, srv, `{"flyrpc":2,"serializers":["json"],"codes":0}`)
+	waitConns(t, srv, 2)
+	rawClient(t, srv, `{"flyrpc":2,"serializers":["json"],"codes":0,"inflate":["zstd"],"message":3000}`)
+	waitConns(t, srv, 3)
+	path := "/" + strings.Repeat("segment/", 20)
+	if err := srv.Broadcast(path, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if p := a.recv(); p.Flag&FlagZipCode == 0 {
+		t.Errorf("got flags %#x", uint8(p.Flag))
+	}
+	if p := b.recv(); p.Flag&FlagZipCode != 0 || p.Code != path {
+		t.Errorf("a peer that inflates nothing got flags %#x, code %q", uint8(p.Flag), p.Code)
+	}
+	if err := srv.Broadcast("/x", strings.Repeat("x", 10_000)); err == nil || !strings.Contains(err.Error(), "connection 3") {
+		t.Errorf("10,000 bytes went to a peer that takes 3,000: %v", err)
+	}
+}
+
+// TestPacketIsCopy: whatever its size and its route, the handler's packet is a copy, and OnRawPacket and OnPacket have
+// one each.
+func TestPacketIsCopy(t *testing.T) {
+	p := newPair(t, nil, nil, func(srv *Server, _ *Client) {
+		srv.Use(func(next Handler) Handler {
+			return func(c *Context) (any, error) {
+				clear(c.Packet().Payload)
+				return next(c)
+			}
+		})
+		count := func(b []byte) int { return bytes.Count(b, []byte("x")) }
+		srv.OnMessage("/x", count)
+		srv.OnMessage("/o", count, Ordered)
+	})
+	for _, path := range []string{"/x", "/o"} {
+		for _, n := range []int{1000, 20000, 100_000} {
+			if got, err := Call[int](bounded(t), p.cc, path, bytes.Repeat([]byte("x"), n)); got != n {
+				t.Errorf("%s, %d bytes: the handler saw %d, %v", path, n, got, err)
+			}
+		}
+	}
+	got := make(chan string, 1)
+	p.sc.OnRawPacket(func(p *Packet) bool { clear(p.Payload); return false })
+	p.sc.OnPacket(func(p *Packet) bool { got <- string(p.Payload); return true })
+	if err := p.cc.SendMessage(bounded(t), "/y", "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-got; s != "hello" {
+		t.Errorf("OnPacket got %q", s)
+	}
+}
+
+// TestTeachingManyPaths: as many paths as the other end keeps are taught when they come again, in whatever order.
+func TestTeachingManyPaths(t *testing.T) {
+	for _, n := range []int{1, 32, 64, 126} {
+		tt := taught{limit: maxLearned}
+		for range 3 {
+			for i := range n {
+				tt.code(fmt.Sprintf("/service/method%d", i))
+			}
+		}
+		if len(tt.codes) != n {
+			t.Errorf("%d paths, each written 3 times in turn: %d taught", n, len(tt.codes))
+		}
+	}
+}
