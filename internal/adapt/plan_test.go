@@ -20,7 +20,7 @@ type (
 		err  error
 	}
 	frame  struct{ payload []byte }
-	stream struct{ items []string }
+	stream struct{ _ []string }
 	item   struct{ ID int }
 	named  []byte
 	fault  struct{}
