@@ -2,6 +2,7 @@ package flyrpc
 
 import (
 	"fmt"
+	"io"
 	"reflect"
 	"strings"
 
@@ -96,8 +97,8 @@ func typeName(v any) string {
 }
 
 // encodeBody appends the wire form of message to dst and says what it is. nil has
-// no bytes in version 2 and is the serializer's null in version 1. With an error dst
-// comes back as it was.
+// no bytes in version 2 and is the serializer's null in version 1. An io.Reader, which goes in items, has
+// none: no serializer knows what it reads. With an error dst comes back as it was.
 func encodeBody(dst []byte, message any, ser serializer.Serializer, v1 bool) ([]byte, bodyKind, error) {
 	switch m := message.(type) {
 	case nil:
@@ -106,6 +107,8 @@ func encodeBody(dst []byte, message any, ser serializer.Serializer, v1 bool) ([]
 		return append(dst, m...), bytesBody, nil
 	case string:
 		return append(dst, m...), textBody, nil
+	case io.Reader:
+		return dst, encodedBody, fmt.Errorf("flyrpc: a %T is an io.Reader, which only Call, Go, Stream.Send and handlers send", message)
 	default:
 		if rv := reflect.ValueOf(message); rv.Kind() == reflect.Pointer && rv.IsNil() {
 			return appendNull(dst, ser, v1), encodedBody, nil

@@ -11,6 +11,11 @@ import (
 // into reply, a pointer, or drops it if reply is nil: the call is then a message that is
 // acknowledged. A nil message is nothing.
 //
+// A message that is an io.Reader is sent in raw items until it ends, to a handler that takes an io.Reader. A reply that
+// points to an io.Reader or io.ReadCloser is set to a reader of the raw items, or of the raw reply, that the handler answers with:
+// Call returns then when the first of them has come, and the call ends when the reader has returned an error, io.EOF in the end, when
+// it is closed, as an io.ReadCloser can be, or when ctx ends. Meanwhile it is one of the calls that the other end takes.
+//
 // When ctx ends Call returns at once and the other end is told. If the other end takes no
 // more calls, Call waits. An error is always an Error: with the code that came from
 // the other end or that says what failed here; Outcome tells how far it had come.
@@ -57,7 +62,9 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 	}()
 	f := frame{flag: FlagWait, seq: s.seq, code: call.Path, path: true}
 	if call.Streams {
-		call.stream = c.streamOf(ctx, s)
+		if call.stream, err = c.streamOf(ctx, s); err != nil {
+			return nil, notSent(err)
+		}
 		if !call.receives {
 			f.flag |= FlagStream
 		}
@@ -84,7 +91,9 @@ func (c *Conn) sendRequest(ctx context.Context, m *mode, s *slot, st *Stream, f 
 		if st == nil {
 			st = newStream(c, s.seq, FlagStream)
 			st.in.wants = true
-			c.calls.attach(s, st, false)
+			if err := c.calls.attach(s, st, false); err != nil {
+				return false, notSent(err)
+			}
 		}
 		err = st.sendParts(itemContext{ctx}, f, m.part, FlagStream|FlagWait)
 	}

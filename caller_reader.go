@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/go-flyrpc/flyrpc/internal/pool"
 )
@@ -148,15 +149,18 @@ func (s *Stream) joinItems(b body, v any) error {
 // itemReader reads the raw items of a stream as bytes.
 type itemReader struct {
 	s    *Stream
-	rest []byte
+	mu   sync.Mutex // held by who reads; Close doesn't wait for it
+	rest []byte     // the stream's; guarded by its recvMu, as err is
 	err  error
 }
 
 // Read reads what has come, and waits if nothing has. The error is io.EOF at the end or an Error.
 func (r *itemReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.s.recvMu.Lock()
 	defer r.s.recvMu.Unlock()
-	for len(r.rest) == 0 {
+	for len(r.left()) == 0 {
 		if err := r.next(); err != nil {
 			return 0, err
 		}
@@ -171,21 +175,52 @@ func (r *itemReader) Read(p []byte) (int, error) {
 
 // WriteTo writes all that comes to w.
 func (r *itemReader) WriteTo(w io.Writer) (n int64, err error) {
-	r.s.recvMu.Lock()
-	defer r.s.recvMu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for {
-		m, err := w.Write(r.rest)
-		n += int64(m)
-		r.rest = r.rest[m:]
-		if err != nil {
-			return n, err
-		}
-		if err = r.next(); err == io.EOF {
+		rest, err := r.lend()
+		if err == io.EOF {
 			return n, nil
 		} else if err != nil {
 			return n, err
 		}
+		m, err := w.Write(rest)
+		n += int64(m)
+		r.takeBack(m)
+		if err != nil {
+			return n, err
+		}
 	}
+}
+
+// lend returns what is to be read next, whose memory stays as it is until takeBack is called.
+func (r *itemReader) lend() ([]byte, error) {
+	r.s.recvMu.Lock()
+	defer r.s.recvMu.Unlock()
+	for len(r.left()) == 0 {
+		if err := r.next(); err != nil {
+			return nil, err
+		}
+	}
+	r.s.in.lent = true
+	return r.rest, nil
+}
+
+// takeBack says that n bytes of what was lent were read, and the rest isn't looked at any more.
+func (r *itemReader) takeBack(n int) {
+	r.s.recvMu.Lock()
+	defer r.s.recvMu.Unlock()
+	r.s.in.lent = false
+	r.rest = r.rest[n:]
+}
+
+// left returns what is left of the last item: nothing, once the stream was given up and its memory
+// is another's. It is called with recvMu held.
+func (r *itemReader) left() []byte {
+	if result := r.s.result; result != nil && result != io.EOF {
+		r.rest = nil
+	}
+	return r.rest
 }
 
 // start waits for the first item, or the end.

@@ -44,13 +44,15 @@ func (c *Conn) open(ctx context.Context, call *Outgoing) error {
 	return err
 }
 
-// streamOf gives a call that isn't sent yet its stream.
-func (c *Conn) streamOf(ctx context.Context, s *slot) *Stream {
+// streamOf gives a call that isn't sent yet its stream. For the error see attach.
+func (c *Conn) streamOf(ctx context.Context, s *slot) (*Stream, error) {
 	st := newStream(c, s.seq, FlagStream)
-	c.calls.attach(s, st, true)
+	if err := c.calls.attach(s, st, true); err != nil {
+		return nil, err
+	}
 	st.begin(ctx)
 	st.stop = context.AfterFunc(ctx, func() { st.Close() })
-	return st
+	return st, nil
 }
 
 // begin sets the context of the caller.
@@ -59,12 +61,20 @@ func (s *Stream) begin(ctx context.Context) {
 	s.stop = func() bool { return true }
 }
 
-// attach gives the call in s a stream before it is sent. open tells that the answer goes there.
-func (t *callTable) attach(s *slot, st *Stream, open bool) {
+// attach gives the call in s a stream before it is sent. open tells that the answer goes there. The
+// error is why the call was answered already: where its answer goes mustn't change any more.
+func (t *callTable) attach(s *slot, st *Stream, open bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	st.slot, st.open = s, open
-	s.stream = st
+	switch {
+	case s.state != slotAnswered:
+		st.slot, st.open = s, open
+		s.stream = st
+		return nil
+	case t.refuse != nil:
+		return t.refuse
+	}
+	return localErr(Unavailable, NotSent, nil, "the other end answered before it was asked")
 }
 
 // stream returns the stream of an open call that a frame is for, and makes it if there is none yet; nil if

@@ -28,6 +28,7 @@ type inflow struct {
 	taken  int    // what the items took that the program has used since it last said so
 	half   int    // half of the window
 	spent  []byte // the last large item's memory, if it may be used again
+	lent   bool   // the last item's memory is still read, whatever ends
 }
 
 // item is an item in a queue.
@@ -128,6 +129,10 @@ func (in *inflow) payload(it item, bufs *buffers) []byte {
 // empty drops what is left of what was taken off the queue, and returns what is to be given back for it and for
 // what was taken before.
 func (in *inflow) empty(bufs *buffers) (cost int) {
+	if in.lent {
+		clear(in.taking.chunks)
+		in.spent = nil
+	}
 	cost = in.taken + in.taking.clear(in.next, bufs)
 	bufs.put(in.spent)
 	in.spent = nil

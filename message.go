@@ -76,7 +76,10 @@ func (c *Conn) largeMessage(ctx context.Context, m *mode, f *frame) error {
 		return err
 	}
 	st := newStream(c, s.seq, FlagStream)
-	c.calls.attach(s, st, false)
+	if err := c.calls.attach(s, st, false); err != nil {
+		c.calls.withdraw(s)
+		return err
+	}
 	f.seq = s.seq
 	part := min(m.part, m.messagePart())
 	// the credit for the last packet first: the pieces hold what others wait for, and must not wait for others

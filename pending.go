@@ -23,13 +23,16 @@ func (p *Pending) Err() error {
 }
 
 // Go starts a call and doesn't wait for its answer. Calls that one goroutine starts so
-// are sent in that order, unless interceptors change it. It waits, like Call, while the other end takes no
+// are sent in that order, unless interceptors change it or they carry an io.Reader. It waits, like Call, while the other end takes no
 // more calls. reply belongs to the call until it has ended.
 func (c *Conn) Go(ctx context.Context, path string, message, reply any) *Pending {
 	p := &Pending{done: make(chan struct{})}
 	call := &Outgoing{Conn: c, Path: path, Message: message, Reply: reply}
-	if c.ep.invoke != nil {
-		c.ep.workers.Go(pendingTask{p, func() error { return c.ep.invoke(ctx, call) }}, nil)
+	if invoke := c.ep.invoke; invoke != nil || call.readers() {
+		if invoke == nil {
+			invoke = c.roundTrip
+		}
+		c.ep.workers.Go(pendingTask{p, func() error { return invoke(ctx, call) }}, nil)
 		return p
 	}
 	s, err := c.start(ctx, call)
