@@ -28,8 +28,8 @@ const (
 // body is a received message: its bytes and how to read them.
 type body struct {
 	data []byte
-	kind bodyKind
 	ser  serializer.Serializer
+	kind bodyKind
 	// shared means that data is the connection's, to be used again: what is kept must be copied.
 	shared bool
 }

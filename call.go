@@ -268,7 +268,7 @@ func (c *Conn) answerOf(ctx context.Context, s *slot) (body, error) {
 // answerBody divides an answer into its body and what its metadata says.
 func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, notProcessed bool, details body, err error) {
 	m := c.mode.Load()
-	if a.whole.n > 0 {
+	if a.whole != nil {
 		a.payload = a.whole.join(&c.ep.bufs)
 	}
 	meta, data, err := splitMeta(a.flag, a.payload)

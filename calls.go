@@ -59,7 +59,7 @@ type answer struct {
 	flag    Flag
 	code    string
 	payload []byte
-	whole   pieces // the payload of what came in pieces, instead
+	whole   *pieces // the payload of what came in pieces, instead
 	shared  bool   // payload is the slot's buffer
 	err     error  // instead of all that: the connection failed, or the answer is too long
 }

@@ -262,7 +262,7 @@ func (c *Conn) request(p *received, m *mode) error {
 	}
 	in := &incoming{
 		conn: c, route: rt, path: path, params: params,
-		flag: p.flag, seq: p.seq, strict: wait && !m.v1, cost: cost, long: long,
+		flag: p.flag, seq: p.seq, strict: wait && !m.v1, cost: int32(cost), long: long,
 		payload: p.payload, shared: p.shared, whole: p.whole, at: c.proto.in.now,
 	}
 	in.context.in = in

@@ -224,7 +224,8 @@ func (s *Stream) finishPart(p *received) (long bool) {
 	var owed int
 	var claimed bool
 	if in.part.begun {
-		p.whole, long, owed, claimed = in.part.finish(p.payload, p.shared, s.conn.ep.limits.maxWhole(), &s.conn.ep.bufs)
+		p.whole = new(pieces)
+		*p.whole, long, owed, claimed = in.part.finish(p.payload, p.shared, s.conn.ep.limits.maxWhole(), &s.conn.ep.bufs)
 		p.payload, p.shared = nil, false
 	}
 	in.window.Return(owed)

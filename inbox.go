@@ -395,4 +395,9 @@ func (b *inbox) count() int {
 }
 
 // size returns how many bytes a packet has that waits.
-func (in *incoming) size() int { return len(in.payload) + in.whole.n }
+func (in *incoming) size() int {
+	if in.whole != nil {
+		return in.whole.n
+	}
+	return len(in.payload)
+}

@@ -23,11 +23,11 @@ type incoming struct {
 	settled bool    // the handler's own goroutine has answered; it alone uses this
 	gone    bool    // its handler has returned; guarded by inbox.mu
 	loose   bool    // counts against the limit of packets without credit
-	cost    int     // what it took as a one-way message
+	shared  bool    // payload belongs to the worker until the handler returns
+	cost    int32   // what it took as a one-way message
 	items   *Stream // nil until there is something for it; guarded by mu
 	payload []byte
-	whole   pieces // the payload of what came in pieces, instead
-	shared  bool   // payload belongs to the worker until the handler returns
+	whole   *pieces // the payload of what came in pieces, instead
 	meta    []byte
 	body    body
 	at      time.Time

@@ -44,8 +44,10 @@ func (c *Conn) finishRaw(ctx context.Context, s *slot, call *Outgoing, p **Packe
 	if a.err != nil {
 		return c.take(ctx, s, nil)
 	}
-	payload := a.whole.join(&c.ep.bufs)
-	if len(payload) == 0 {
+	var payload []byte
+	if a.whole != nil {
+		payload = a.whole.join(&c.ep.bufs)
+	} else {
 		payload = append(payload, a.payload...)
 	}
 	meta, data, err := splitMeta(a.flag, payload)

@@ -35,7 +35,7 @@ func (in *incoming) process(buf []byte) []byte {
 func (in *incoming) begin() error {
 	m := in.conn.mode.Load()
 	if in.cost > 0 {
-		in.conn.returnMessage(in.cost, !in.inline)
+		in.conn.returnMessage(int(in.cost), !in.inline)
 	}
 	if in.long {
 		return Errorf(TooLong, "the message has more than the %d bytes that are accepted", in.conn.ep.limits.maxMessage)
@@ -43,7 +43,7 @@ func (in *incoming) begin() error {
 	if in.route.yields && (m.v1 || in.flag&FlagWait == 0) {
 		return Errorf(BadRequest, "%q answers with items: a version 1 peer and a one-way message can't take them", in.path)
 	}
-	if in.whole.n > 0 {
+	if in.whole != nil {
 		in.payload = in.whole.join(&in.conn.ep.bufs)
 	}
 	meta, data, err := splitMeta(in.flag, in.payload)

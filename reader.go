@@ -24,7 +24,7 @@ var errLarge = errors.New("flyrpc: a large payload comes")
 type received struct {
 	header
 	payload []byte // metadata block and body
-	whole   pieces // the payload of what came in pieces, instead
+	whole   *pieces // the payload of what came in pieces, instead
 	// learned is the path that a learned code, wireCode, stood for, or nil.
 	learned  *learnedPath
 	wireCode []byte
@@ -34,7 +34,7 @@ type received struct {
 
 // bytes returns the payload, joined if it came in pieces.
 func (p *received) bytes(bufs *buffers) []byte {
-	if p.whole.n > 0 {
+	if p.whole != nil {
 		return p.whole.join(bufs)
 	}
 	return p.payload
