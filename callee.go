@@ -38,6 +38,16 @@ func (in *incoming) openItems(half *Stream) {
 	in.items = s
 }
 
+// cutItems says that the caller has given up.
+func (in *incoming) cutItems() {
+	in.mu.Lock()
+	s := in.items
+	in.mu.Unlock()
+	if s != nil {
+		s.cut(false)
+	}
+}
+
 // endItems says that the response is about to be sent: nothing else is from then on.
 func (in *incoming) endItems() {
 	in.mu.Lock()
@@ -56,6 +66,9 @@ func (c *Context) openStream() *Stream {
 	defer s.sendMu.Unlock()
 	if s.ctx == nil {
 		s.ctx = itemContext{c}
+	}
+	if c.in.flag&FlagWait == 0 && s.broken == nil {
+		s.broken = localErr(BadRequest, NotSent, nil, "a one-way message can't be answered with items")
 	}
 	if c.in.inline && s.broken == nil {
 		s.broken = localErr(Internal, NotSent, nil, "an Inline handler can't send items")
@@ -115,10 +128,16 @@ func (in *incoming) lastItem(result any) error {
 	if s == nil {
 		return nil
 	}
-	if s.torn {
+	if !s.sendMu.TryLock() { // the handler has left a Send behind
+		s.out.end(io.EOF)
+		s.sendMu.Lock()
+	}
+	torn, sent := s.torn, s.sent
+	s.sendMu.Unlock()
+	if torn {
 		return localErr(Canceled, Unknown, nil, "an item was not sent to its end")
 	}
-	if result == nil || !s.sent {
+	if result == nil || !sent {
 		return nil
 	}
 	if err := s.Send(result); err != nil {
@@ -132,7 +151,9 @@ var errItem = localErr(Internal, Unknown, nil, "the reply was sent as an item")
 
 // sendLarge sends a response in pieces.
 func (in *incoming) sendLarge(f *frame, m *mode) error {
-	err := in.stream().sendParts(in.conn.context(), f, min(m.part, m.maxFrame), FlagStream|FlagResponse)
+	s := in.stream()
+	s.discard() // nobody takes items any more, and a caller that waits to send them may not look for the reply
+	err := s.sendParts(in.conn.context(), f, min(m.part, m.maxFrame), FlagStream|FlagResponse)
 	if err != nil {
 		err = localErr(Unavailable, Unknown, err, "the reply was not sent to its end: %v", err)
 		in.respondError(err, false)

@@ -85,6 +85,7 @@ func Upload[Reply, Item any](ctx context.Context, c Caller, path string, message
 		return zero, err
 	}
 	defer s.Close()
+	s.wantReply()
 	if err := sendItems(s, items); err != nil {
 		return zero, err
 	}
@@ -101,10 +102,21 @@ func sendItems[Item any](s *Stream, items iter.Seq[Item]) error {
 		if err := s.Send(item); err == io.EOF {
 			return nil
 		} else if err != nil {
-			return err
+			return begun(err)
 		}
 	}
 	return s.CloseSend()
+}
+
+// begun marks an error of Send as that of a call whose request was sent.
+func begun(err error) error {
+	e, ok := err.(*Error)
+	if !ok {
+		return err
+	}
+	unknown := *e
+	unknown.delivery = Unknown
+	return &unknown
 }
 
 // Exchange calls path with message, sends items of type In and yields those of type Out that the handler
@@ -122,8 +134,9 @@ func Exchange[In, Out any](ctx context.Context, c Caller, path string, message a
 		var failed error
 		sent := make(chan struct{})
 		go func() {
-			defer close(sent)
-			if failed = sendItems(s, items); failed != nil {
+			failed = sendItems(s, items)
+			close(sent) // before whoever receives is told that the stream was closed
+			if failed != nil {
 				s.Close()
 			}
 		}()

@@ -73,14 +73,57 @@ func (t sendTask) Run(*pool.Worker) {
 	_ = t.s.CloseSend()
 }
 
-// upload sends the bytes of src and waits for the reply.
+// upload sends the bytes of src while it waits for the reply, which may come in bytes as the handler takes those of src.
 func (s *Stream) upload(src io.Reader, reply any) error {
 	defer s.Close()
-	if err := s.Send(src); err != nil && err != io.EOF {
-		return err
+	t := &uploadTask{s: s, src: src, sent: make(chan struct{})}
+	s.conn.ep.workers.Go(t, nil)
+	err := s.reply(reply)
+	<-t.sent // src is the caller's again
+	switch {
+	case t.panicked != nil:
+		panic(t.panicked)
+	case err != nil && t.err != nil:
+		return begun(t.err)
 	}
-	_ = s.CloseSend()
-	return s.reply(reply)
+	return err
+}
+
+// uploadTask sends a reader's bytes for upload.
+type uploadTask struct {
+	s        *Stream
+	src      io.Reader
+	err      error // why not all was sent
+	panicked any
+	sent     chan struct{}
+}
+
+// Run sends until the reader or the call ends. What goes wrong ends the call.
+func (t *uploadTask) Run(*pool.Worker) {
+	defer func() {
+		t.panicked = recover()
+		close(t.sent)
+		if t.err != nil || t.panicked != nil {
+			t.s.Close()
+		}
+	}()
+	if t.err = t.s.Send(t.src); t.err == nil {
+		_ = t.s.CloseSend()
+	} else if t.err == io.EOF {
+		t.err = nil
+	}
+}
+
+// wantReply has a reply that comes in pieces put together while items are still sent, as it ends that.
+func (s *Stream) wantReply() {
+	in := &s.in
+	in.mu.Lock()
+	in.wants = true
+	claim := in.part.ask(in)
+	in.mu.Unlock()
+	if claim {
+		s.conn.claimJoin(s, true)
+	}
 }
 
 // collect ends a call whose caller wants one reply and was sent an item.

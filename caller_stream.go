@@ -36,12 +36,21 @@ func (c *Conn) open(ctx context.Context, call *Outgoing) error {
 		return localErr(BadRequest, NotSent, nil, "a version 1 peer has no streams")
 	}
 	_, err := c.start(ctx, call)
-	if err != nil && call.stream != nil {
-		call.stream.stop()
+	switch {
+	case err == nil:
+		call.stream.watch(ctx)
+	case call.stream != nil:
 		call.stream.cancel()
 		call.stream = nil
 	}
 	return err
+}
+
+// watch has the stream closed when ctx ends. Before the request is queued nothing could be cancelled.
+func (s *Stream) watch(ctx context.Context) {
+	s.recvMu.Lock()
+	defer s.recvMu.Unlock()
+	s.stop = context.AfterFunc(ctx, func() { s.Close() })
 }
 
 // streamOf gives a call that isn't sent yet its stream. For the error see attach.
@@ -51,7 +60,6 @@ func (c *Conn) streamOf(ctx context.Context, s *slot) (*Stream, error) {
 		return nil, err
 	}
 	st.begin(ctx)
-	st.stop = context.AfterFunc(ctx, func() { st.Close() })
 	return st, nil
 }
 

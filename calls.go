@@ -60,8 +60,8 @@ type answer struct {
 	code    string
 	payload []byte
 	whole   *pieces // the payload of what came in pieces, instead
-	shared  bool   // payload is the slot's buffer
-	err     error  // instead of all that: the connection failed, or the answer is too long
+	shared  bool    // payload is the slot's buffer
+	err     error   // instead of all that: the connection failed, or the answer is too long
 }
 
 // callTable holds the calls that this side has open on a connection.

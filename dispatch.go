@@ -123,6 +123,7 @@ func (c *Conn) refuseLong(p *received, cause error) error {
 	switch {
 	case p.flag&FlagResponse != 0 && p.flag&FlagStream == 0:
 		if s, _ := c.calls.claim(p.seq); s != nil {
+			s.dropPart()
 			s.answer = answer{err: localErr(TooLong, Answered, cause, "the answer has %d bytes, at most %d are accepted", p.length, c.proto.in.max)}
 			s.deliver()
 		}
@@ -194,7 +195,7 @@ func (c *Conn) response(p *received) {
 	}
 	if st := s.stream; st != nil {
 		if len(p.code) > 0 {
-			st.discardPart()
+			s.dropPart()
 		} else if st.finishPart(p) {
 			s.answer = answer{err: localErr(TooLong, Answered, nil, "the answer has more than %d bytes", c.ep.limits.maxMessage)}
 			s.deliver()

@@ -68,6 +68,7 @@ func (c *Conn) callFrame(p *received) error {
 	case cancelCode:
 		if in != nil {
 			in.cancel(context.Canceled)
+			in.cutItems()
 			return nil
 		}
 		return c.cancelHalf(p.seq)
@@ -161,7 +162,7 @@ func (s *Stream) push(p *received, cost int) (claimed bool) {
 		in.queue.list = append(in.queue.list, item{kind: longItem, cost: uint32(cost + owed)})
 		return claimed
 	}
-	in.queue.addLarge(p.flag, whole, cost+owed)
+	in.queue.addLarge(p.flag, whole, cost+owed, bufs)
 	return claimed
 }
 
@@ -200,8 +201,8 @@ func (s *Stream) putEnd() error {
 	if in.part.begun && !in.drop {
 		return errors.New("flyrpc: the caller's items end within one")
 	}
-	in.ended = true
-	if in.waiting {
+	in.ended = !in.cut
+	if in.ended && in.waiting {
 		in.waiting = false
 		in.wake()
 	}

@@ -91,3 +91,10 @@ func (c *Conn) returnMessage(cost int, kick bool) {
 		c.proto.out.kick()
 	}
 }
+
+// dropPart drops the pieces of an answer that can't be read.
+func (s *slot) dropPart() {
+	if s.stream != nil {
+		s.stream.discardPart()
+	}
+}

@@ -16,6 +16,7 @@ type inflow struct {
 	part    part
 	wants   bool          // what isn't complete is waited for
 	drop    bool          // what comes is dropped
+	cut     bool          // it is because the context has ended, so the end that comes is none
 	stray   bool          // the caller said that it sends none
 	ended   bool          // the caller has ended its items
 	over    bool          // the call has ended: no more credit is granted
@@ -58,7 +59,10 @@ type items struct {
 }
 
 // addLarge appends an item that is in memory of its own.
-func (q *items) addLarge(flag Flag, whole pieces, cost int) {
+func (q *items) addLarge(flag Flag, whole pieces, cost int, bufs *buffers) {
+	if len(q.large) >= maxLoose {
+		whole.fit(bufs)
+	}
 	q.list = append(q.list, item{flag: flag, kind: largeItem, cost: uint32(cost), at: uint32(len(q.large))})
 	q.large = append(q.large, whole)
 }
@@ -76,6 +80,9 @@ func (q *items) add(flag Flag, payload []byte, cost int, bufs *buffers) {
 	q.chunks[last] = append(q.chunks[last], payload...)
 	q.list = append(q.list, it)
 }
+
+// maxLoose is how many large items may wait in more memory than they need.
+const maxLoose = 2
 
 // clear empties the queue and returns what its items took from index i on.
 func (q *items) clear(i int, bufs *buffers) (cost int) {

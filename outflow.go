@@ -96,6 +96,13 @@ func (o *outflow) serve() {
 	}
 }
 
+// ended returns why nothing is sent any more, or nil.
+func (o *outflow) ended() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.over
+}
+
 // end lets all who wait go with err; nothing is sent any more.
 func (o *outflow) end(err error) {
 	o.mu.Lock()

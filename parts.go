@@ -66,6 +66,9 @@ const maxKeptItem = 16 << 10
 
 // sendItem sends the frame of an item, in pieces if it is large.
 func (s *Stream) sendItem(f *frame, m *mode) error {
+	if err := s.out.ended(); err != nil {
+		return s.sendFailed(err)
+	}
 	if s.ctx.Err() != nil {
 		return s.sendFailed(ctxErr(s.ctx, NotSent, "sending an item"))
 	}
@@ -92,7 +95,7 @@ func (s *Stream) sendFailed(err error) error {
 	if err == io.EOF {
 		s.broken = err
 	} else {
-		err = notSent(err)
+		err = notSent(s.lost(err))
 	}
 	if s.torn {
 		s.broken = err

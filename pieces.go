@@ -85,6 +85,16 @@ func (w *pieces) add(part []byte, shared bool, bufs *buffers) {
 	}
 }
 
+// fit moves what is in one part into memory of its size, if that is much larger.
+func (w *pieces) fit(bufs *buffers) {
+	if len(w.parts) != 1 || cap(w.parts[0])-w.n <= cap(w.parts[0])/4 {
+		return
+	}
+	fitting := append(make([]byte, 0, w.n), w.parts[0]...)
+	bufs.put(w.parts[0])
+	w.parts[0] = fitting
+}
+
 // join returns the whole payload and leaves w empty.
 func (w *pieces) join(bufs *buffers) []byte {
 	if len(w.parts) == 1 {

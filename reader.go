@@ -23,7 +23,7 @@ var errLarge = errors.New("flyrpc: a large payload comes")
 // received is a packet as the reader finds it.
 type received struct {
 	header
-	payload []byte // metadata block and body
+	payload []byte  // metadata block and body
 	whole   *pieces // the payload of what came in pieces, instead
 	// learned is the path that a learned code, wireCode, stood for, or nil.
 	learned  *learnedPath

@@ -39,10 +39,10 @@ func (in *incoming) answer(buf []byte, result any, err error) []byte {
 		in.respondError(err, false)
 		return buf
 	}
-	if in.send("", out, kind, true) != nil || len(out) < largeBody {
+	if _ = in.send("", out, kind, true); len(out) < largeBody {
 		return out
 	}
-	return nil // the writer has it
+	return nil // the writer may have it, or a part of it
 }
 
 // encode is encodeBody for what a handler has returned, whose own methods may panic.

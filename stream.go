@@ -286,7 +286,7 @@ func (s *Stream) wait() (err error) {
 	case <-s.final:
 		s.answered = true
 	case <-s.ctx.Done():
-		err = ctxErr(s.ctx, Unknown, "waiting for an item")
+		err = s.lost(ctxErr(s.ctx, Unknown, "waiting for an item"))
 	}
 	in.mu.Lock()
 	if !in.waiting {
@@ -297,10 +297,41 @@ func (s *Stream) wait() (err error) {
 	}
 	in.waiting, in.wants = false, false
 	in.mu.Unlock()
-	if err != nil && s.slot != nil {
+	switch {
+	case err == nil:
+	case s.slot != nil:
 		s.abort(err)
+	default:
+		s.cut(true)
 	}
 	return err
+}
+
+// lost returns err, or in a handler, whose context ends with its connection, that the connection was lost.
+func (s *Stream) lost(err error) error {
+	if s.slot == nil && s.conn.Err() != nil {
+		return s.conn.lostError(s.conn.Err())
+	}
+	return err
+}
+
+// cut says that the handler's context has ended: what has come may be taken, and what still comes is dropped.
+func (s *Stream) cut(kick bool) {
+	in := &s.in
+	in.mu.Lock()
+	if in.ended {
+		in.mu.Unlock()
+		return
+	}
+	in.cut, in.drop = true, true
+	in.window.Return(in.part.owed)
+	claimed := in.part.claimed
+	in.part = part{}
+	in.mu.Unlock()
+	if claimed {
+		s.conn.dropJoin(s, kick)
+	}
+	s.grant(kick)
 }
 
 // discard drops what has come and what still comes.

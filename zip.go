@@ -163,6 +163,7 @@ func (c *Conn) badCode(p *received, cause error) error {
 	switch {
 	case p.flag&FlagResponse != 0 && p.flag&FlagStream == 0:
 		if s, _ := c.calls.claim(p.seq); s != nil {
+			s.dropPart()
 			s.answer = answer{err: localErr(BadRequest, Answered, cause, "the answer: %v", cause)}
 			s.deliver()
 		}
