@@ -171,6 +171,5 @@ type largeReply struct {
 
 // Run sends the response.
 func (r largeReply) Run(*pool.Worker) {
-	r.in.inline = false
 	_ = r.in.sendLarge(&r.f, r.m)
 }

@@ -75,7 +75,7 @@ func (t *callTable) attach(s *slot, st *Stream, open bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case s.state != slotAnswered:
+	case s.state != slotAnswered && s.stream == nil:
 		st.slot, st.open = s, open
 		s.stream = st
 		return nil

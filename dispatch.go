@@ -220,6 +220,7 @@ func (c *Conn) reject(seq uint16, code Code, message string) error {
 	f := frame{flag: FlagResponse, seq: seq, code: string(code), body: []byte(message)}
 	if m := c.mode.Load(); m != nil && !m.v1 {
 		f.meta = AppendMeta(nil, MetaNotProcessed, "", "")
+		m.fitMessage(&f)
 	}
 	return c.proto.out.putOwn(&f)
 }

@@ -81,6 +81,8 @@ func (c *Conn) callFrame(p *received) error {
 			return c.messages.add(n)
 		case in != nil:
 			return in.stream().out.add(n)
+		case c.halves[p.seq] != nil:
+			return c.halves[p.seq].out.add(n)
 		}
 	case itemCode:
 		if in != nil {

@@ -210,7 +210,7 @@ func (b *inbox) finish(in *incoming) []*incoming {
 	defer b.mu.Unlock()
 	if in.strict {
 		in.gone = true
-		if b.open[in.seq] == in {
+		if b.open[in.seq] == in && !in.parted.Load() { // else its credit still comes
 			delete(b.open, in.seq)
 		}
 		delete(b.early, in)
@@ -392,12 +392,4 @@ func (b *inbox) count() int {
 		}
 	}
 	return n
-}
-
-// size returns how many bytes a packet has that waits.
-func (in *incoming) size() int {
-	if in.whole != nil {
-		return in.whole.n
-	}
-	return len(in.payload)
 }

@@ -3,6 +3,7 @@ package flyrpc
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,8 +37,9 @@ type incoming struct {
 	prev, next *incoming // in inbox.loose
 
 	mu       sync.Mutex
-	started  bool // the handler has started
-	replied  bool // the response is about to be sent, or has been
+	started  bool        // the handler has started
+	replied  bool        // the response is about to be sent, or has been
+	parted   atomic.Bool // it goes in pieces, from a worker if inline is true
 	deadline time.Time
 	done     chan struct{} // nil until somebody asks for it
 	err      error         // why the Context has ended
@@ -138,4 +140,12 @@ func (in *incoming) afterFunc(f func()) (stop func() bool) {
 		}
 		return true
 	}
+}
+
+// size returns how many bytes a packet has that waits.
+func (in *incoming) size() int {
+	if in.whole != nil {
+		return in.whole.n
+	}
+	return len(in.payload)
 }

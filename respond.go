@@ -112,10 +112,15 @@ func (in *incoming) respondError(err error, notProcessed bool) {
 	if len(f.meta)+3 >= m.maxFrame { // it has to be one packet
 		f.meta = nil
 	}
+	m.fitMessage(&f)
+	in.put(&f)
+}
+
+// fitMessage cuts the message of an error response to what the other end takes.
+func (m *mode) fitMessage(f *frame) {
 	if most := max(1, min(m.maxMessage, m.maxFrame-len(f.meta)-3)); len(f.body) > most {
 		f.body = []byte(strings.ToValidUTF8(string(f.body[:min(most, maxCodeLen)]), ""))
 	}
-	in.put(&f)
 }
 
 // addDetails adds error details to a response's metadata, if they fit.
@@ -156,12 +161,14 @@ func (in *incoming) send(code string, payload []byte, kind bodyKind, keep bool) 
 		in.respondError(err, false)
 		return err
 	case n > min(m.maxFrame, maxPart) && !m.v1 && code == "":
-		f.keep = f.keep || f.zipped != nil
+		own := f.zipped != nil
 		f.zipped = nil // the writer may have it
+		if in.inline && !own && (!keep || len(payload) < largeBody) { // the buffer is used again
+			f.body, own = append([]byte(nil), f.body...), true
+		}
+		f.keep = f.keep || own
+		in.parted.Store(true)
 		if in.inline {
-			if !f.keep { // the handler has it back
-				f.body, f.keep = append([]byte(nil), f.body...), true
-			}
 			in.conn.ep.workers.Go(largeReply{in, f, m}, nil)
 			return nil
 		}
@@ -176,7 +183,7 @@ func (in *incoming) send(code string, payload []byte, kind bodyKind, keep bool) 
 // goes on first.
 func (in *incoming) put(f *frame) error {
 	in.endItems()
-	if in.inline {
+	if in.inline && !in.parted.Load() {
 		in.conn.proto.out.putLater(f)
 		return nil
 	}

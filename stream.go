@@ -188,7 +188,6 @@ func (s *Stream) nextBody() (b body, err error) {
 	if err != nil {
 		return b, err
 	}
-	s.got = true
 	meta, data, err := splitMeta(flag, payload)
 	if err != nil {
 		return b, Errorf(BadRequest, "an item: %w", err)
@@ -230,6 +229,7 @@ func (s *Stream) nextItem() (flag Flag, payload []byte, err error) {
 	}
 	it := in.taking.list[in.next]
 	in.next++
+	s.got = true
 	in.taken += int(it.cost)
 	if it.kind == longItem {
 		return 0, nil, Errorf(TooLong, "an item has more than %d bytes", s.conn.ep.limits.maxMessage)
