@@ -10,9 +10,6 @@ import (
 	"github.com/go-flyrpc/flyrpc"
 )
 
-// conformanceStreams says whether scenarios with streams are played.
-const conformanceStreams = true
-
 // registerStreams registers the handlers with items of the conformance program.
 func registerStreams(r *flyrpc.Router) {
 	r.OnMessage("/count", countTo)

@@ -27,7 +27,6 @@ func TestConformanceServer(t *testing.T) {
 	addr := conformanceServer(t)
 	for _, s := range conformanceScenarios(t, wiretest.Dialling) {
 		t.Run(s.Section+"/"+s.Name, func(t *testing.T) {
-			needsStreams(t, s)
 			if err := playServer(addr, s); err != nil {
 				t.Error(err)
 			}
@@ -40,7 +39,6 @@ func TestConformanceClient(t *testing.T) {
 	l := conformanceListener(t)
 	for _, s := range conformanceScenarios(t, wiretest.Accepting) {
 		t.Run(s.Section+"/"+s.Name, func(t *testing.T) {
-			needsStreams(t, s)
 			if err := playClient(l, s); err != nil {
 				t.Error(err)
 			}
@@ -90,14 +88,6 @@ func conformanceScenarios(t *testing.T, side wiretest.Side) []wiretest.Scenario 
 		}
 	}
 	return list
-}
-
-// needsStreams skips a scenario that this implementation can't play yet.
-func needsStreams(t *testing.T, s wiretest.Scenario) {
-	t.Helper()
-	if s.Streams && !conformanceStreams {
-		t.Skip("it needs items, pieces or credit")
-	}
 }
 
 // conformanceListener listens on a port of its own.

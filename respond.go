@@ -162,7 +162,7 @@ func (in *incoming) send(code string, payload []byte, kind bodyKind, keep bool) 
 		return err
 	case n > min(m.maxFrame, maxPart) && !m.v1 && code == "":
 		own := f.zipped != nil
-		f.zipped = nil // the writer may have it
+		f.zipped = nil                                                // the writer may have it
 		if in.inline && !own && (!keep || len(payload) < largeBody) { // the buffer is used again
 			f.body, own = append([]byte(nil), f.body...), true
 		}

@@ -31,16 +31,31 @@ func TestCreditToTheByte(t *testing.T) {
 		last  func(payload string) Packet
 		used  int
 	}{
-		{"one item", []Packet{{Flag: opening, Sequence: 1, Code: "/unread"}},
-			func(s string) Packet { return frameOfCall(fromCaller, 1, itemCode, s) }, 0},
-		{"items", []Packet{{Flag: opening, Sequence: 1, Code: "/unread"}, frameOfCall(fromCaller, 1, itemCode, "1"), frameOfCall(fromCaller, 1, itemCode, "")},
-			func(s string) Packet { return frameOfCall(fromCaller, 1, itemCode, s) }, 65},
-		{"pieces of an item", []Packet{{Flag: opening, Sequence: 1, Code: "/unread"}, frameOfCall(fromCaller, 1, pieceCode, "abc")},
-			func(s string) Packet { return frameOfCall(fromCaller, 1, itemCode, s) }, 35},
-		{"a piece of an item", []Packet{{Flag: opening, Sequence: 1, Code: "/unread"}},
-			func(s string) Packet { return frameOfCall(fromCaller, 1, pieceCode, s) }, 0},
-		{"messages that wait", []Packet{{Code: "/held"}, {Code: "/held", Payload: []byte("x")}},
-			func(s string) Packet { return Packet{Code: "/held", Payload: []byte(s)} }, 65},
+		{
+			"one item",
+			[]Packet{{Flag: opening, Sequence: 1, Code: "/unread"}},
+			func(s string) Packet { return frameOfCall(fromCaller, 1, itemCode, s) }, 0,
+		},
+		{
+			"items",
+			[]Packet{{Flag: opening, Sequence: 1, Code: "/unread"}, frameOfCall(fromCaller, 1, itemCode, "1"), frameOfCall(fromCaller, 1, itemCode, "")},
+			func(s string) Packet { return frameOfCall(fromCaller, 1, itemCode, s) }, 65,
+		},
+		{
+			"pieces of an item",
+			[]Packet{{Flag: opening, Sequence: 1, Code: "/unread"}, frameOfCall(fromCaller, 1, pieceCode, "abc")},
+			func(s string) Packet { return frameOfCall(fromCaller, 1, itemCode, s) }, 35,
+		},
+		{
+			"a piece of an item",
+			[]Packet{{Flag: opening, Sequence: 1, Code: "/unread"}},
+			func(s string) Packet { return frameOfCall(fromCaller, 1, pieceCode, s) }, 0,
+		},
+		{
+			"messages that wait",
+			[]Packet{{Code: "/held"}, {Code: "/held", Payload: []byte("x")}},
+			func(s string) Packet { return Packet{Code: "/held", Payload: []byte(s)} }, 65,
+		},
 	} {
 		for _, more := range []int{0, 1} {
 			bubble(t, fmt.Sprintf("%s, %d too many", tt.name, more), func(t *testing.T) {

@@ -113,9 +113,6 @@ func measure(t *testing.T, opts ServerOpts, attack func(h *hostile)) (taken, all
 
 // TestMemoryOfConn: whatever a peer sends, a connection takes no more than about what its windows say.
 func TestMemoryOfConn(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes memory")
-	}
 	small := ServerOpts{MaxCalls: 64, StreamWindow: 64 << 10, MessageWindow: 256 << 10, MaxMessage: 1 << 20}
 	sizes := []int{0, 1, 100, 10923, largeBody - 1, largeBody, 17_000, 32 << 10, 32<<10 + 1, 60_000}
 	for _, size := range sizes {

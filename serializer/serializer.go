@@ -25,7 +25,8 @@ type Serializer interface {
 	// as append does: it uses the capacity of dst if that suffices, and the
 	// result is the caller's. dst may be nil. When it fails, the first len(dst)
 	// bytes of what it returns are those of dst, and len is len(dst). v is not
-	// changed and not kept. It must not contain itself.
+	// changed and not kept. A value that contains itself is an error; a serializer
+	// that doesn't notice must say so.
 	Encode(dst []byte, v any) ([]byte, error)
 
 	// Decode reads exactly one value out of data into v, a pointer that is not

@@ -20,7 +20,7 @@ type (
 		err  error
 	}
 	frame  struct{ payload []byte }
-	stream struct{ _ []string }
+	stream struct{ items []string }
 	item   struct{ ID int }
 	named  []byte
 	fault  struct{}

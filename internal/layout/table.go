@@ -21,6 +21,7 @@ func Packages() map[string]Rule {
 
 		"serializer":                  {Tests: []string{"serializer/..."}},
 		"serializer/internal/errtext": {},
+		"serializer/internal/nesting": {},
 		"serializer/internal/plan":    {Tests: []string{"serializer/..."}},
 		"serializer/json":             {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},
 		"serializer/msgpack":          {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},

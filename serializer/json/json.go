@@ -27,6 +27,7 @@ import (
 
 	"github.com/go-flyrpc/flyrpc/serializer"
 	"github.com/go-flyrpc/flyrpc/serializer/internal/errtext"
+	"github.com/go-flyrpc/flyrpc/serializer/internal/nesting"
 	"github.com/go-flyrpc/flyrpc/serializer/internal/plan"
 )
 
@@ -53,37 +54,83 @@ func New(limits serializer.Limits) serializer.Serializer {
 		plans: plan.NewCache(plan.Model{
 			Slice: 3, Any: 64, MapGrowth: 4, MapValues: true, Classify: classify, Mark: needsStandard,
 		}),
+		nesting: nesting.New(nesting.Rules{Depth: serializer.MaxDepth, Custom: encodesItself, Field: encodedField}),
 	}
 	c.scans.New = func() any { return &scan{stack: make([]container, c.limits.Depth)} }
 	return c
 }
 
 type codec struct {
-	limits serializer.Limits
-	plans  *plan.Cache
-	scans  sync.Pool // of *scan
+	limits  serializer.Limits
+	plans   *plan.Cache
+	nesting *nesting.Checker
+	types   sync.Map  // reflect.Type to *typeInfo
+	scans   sync.Pool // of *scan
+}
+
+// typeInfo is what Encode knows about a type.
+type typeInfo struct {
+	standard bool          // left to encoding/json
+	nesting  *nesting.Type // nil if values can neither contain themselves nor be nested to any depth
+}
+
+func (c *codec) typeInfo(t reflect.Type) *typeInfo {
+	if i, ok := c.types.Load(t); ok {
+		return i.(*typeInfo)
+	}
+	i, _ := c.types.LoadOrStore(t, &typeInfo{standard: c.plans.For(t).Marked, nesting: c.nesting.For(t)})
+	return i.(*typeInfo)
 }
 
 func (c *codec) Name() string { return name }
 
 // Encode appends v to dst, in the form json.Marshal gives: compact, map keys
-// sorted, HTML escaped. A nil v, and a nil pointer, is null.
+// sorted, HTML escaped. A nil v, and a nil pointer, is null. A v that contains
+// itself, or is nested deeper than serializer.MaxDepth, is an error.
 func (c *codec) Encode(dst []byte, v any) (out []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			out, err = dst, fmt.Errorf("json: encoding %T panicked: %v", v, r)
 		}
 	}()
-	standard := v != nil && c.plans.For(reflect.TypeOf(v)).Marked
-	if standard {
+	standard, err := c.check(v)
+	switch {
+	case err != nil:
+	case standard:
 		out, err = appendStandard(dst, v)
-	} else {
+	default:
 		out, err = appendFast(dst, v)
 	}
 	if err != nil {
 		return dst, fmt.Errorf("json: cannot encode %T: %w", v, err)
 	}
 	return out, nil
+}
+
+// check returns an error if encoding v would overflow the stack, and says whether
+// encoding/json must encode it. That one finds values that contain themselves on its
+// own, and knows better: it has fields that hide others, and such that are left out.
+func (c *codec) check(v any) (standard bool, err error) {
+	if v == nil {
+		return false, nil
+	}
+	info := c.typeInfo(reflect.TypeOf(v))
+	if info.nesting == nil {
+		return info.standard, nil
+	}
+	err = info.nesting.Check(reflect.ValueOf(v))
+	if err == nil {
+		return info.standard, nil
+	}
+	switch nesting.ProblemOf(err) {
+	case nesting.Endless: // for json-iterator alone
+		return true, nil
+	case nesting.Cycle:
+		if info.standard {
+			return true, nil
+		}
+	}
+	return info.standard, err
 }
 
 func (c *codec) Decode(data []byte, v any) (err error) {

@@ -59,8 +59,27 @@ func hasOddField(t reflect.Type) bool {
 }
 
 func implementsAny(t reflect.Type) bool {
-	return decodesItself(t) || t.Implements(reflect.TypeFor[json.Marshaler]()) ||
-		t.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) || t.Implements(reflect.TypeFor[encoding.TextMarshaler]())
+	return decodesItself(t) || encodesItself(t) || t.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// encodesItself says whether values of a type are encoded by their own methods.
+func encodesItself(t reflect.Type) bool {
+	return t.Implements(reflect.TypeFor[json.Marshaler]()) || t.Implements(reflect.TypeFor[encoding.TextMarshaler]())
+}
+
+// encodedField says whether a field is encoded, and whether as the fields of an
+// embedded struct are.
+func encodedField(f reflect.StructField) (encoded, inlined bool) {
+	t := f.Type
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	tag := f.Tag.Get("json")
+	if tag == "-" || f.Anonymous && !f.IsExported() && t.Kind() != reflect.Struct {
+		return false, false
+	}
+	name, _, _ := strings.Cut(tag, ",")
+	return true, f.Anonymous && name == "" && t.Kind() == reflect.Struct
 }
 
 func decodesItself(t reflect.Type) bool {

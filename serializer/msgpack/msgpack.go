@@ -31,6 +31,7 @@ import (
 
 	"github.com/go-flyrpc/flyrpc/serializer"
 	"github.com/go-flyrpc/flyrpc/serializer/internal/errtext"
+	"github.com/go-flyrpc/flyrpc/serializer/internal/nesting"
 	"github.com/go-flyrpc/flyrpc/serializer/internal/plan"
 )
 
@@ -61,11 +62,15 @@ var Serializer = New(serializer.Limits{})
 // interfaces, and once more the longest text above 64 KiB. A type that
 // decodes itself is counted like an any, plus four times the length of the data; what it allocates beyond that is its own affair.
 //
+// Encode looks through a value that could contain itself before encoding it. It does so too
+// where the program has registered coders of its own with the library.
+//
 // The payload of an extension is opaque to the walk: a decoder registered with the library for
 // one must read it whole, or decoding fails.
 func New(limits serializer.Limits) serializer.Serializer {
 	c := &codec{limits: limits.WithDefaults()}
 	c.plans = plan.NewCache(plan.Model{Slice: 2, Any: 16, MapGrowth: 3, MapValues: true, Classify: classify})
+	c.nesting = nesting.New(nesting.Rules{Depth: serializer.MaxDepth, Custom: isOpaque, Field: encodedField, Keys: true})
 	c.encoders.New = func() any { return newEncoder() }
 	c.decoders.New = func() any { return newDecoder(c.limits.Depth) }
 	return c
@@ -74,6 +79,7 @@ func New(limits serializer.Limits) serializer.Serializer {
 type codec struct {
 	limits   serializer.Limits
 	plans    *plan.Cache
+	nesting  *nesting.Checker
 	types    sync.Map  // reflect.Type to *typeInfo
 	encoders sync.Pool // of *encoder
 	decoders sync.Pool // of *decoder
@@ -107,13 +113,24 @@ func newDecoder(depth int) *decoder {
 
 func (c *codec) Name() string { return name }
 
-// Encode appends v to dst. A nil v, and a nil pointer, is MessagePack's nil.
+// Encode appends v to dst. A nil v, and a nil pointer, is MessagePack's nil. A v that
+// contains itself, or is nested deeper than serializer.MaxDepth, is an error, and so is
+// one of a type that embeds itself.
 func (c *codec) Encode(dst []byte, v any) (out []byte, err error) {
 	e := c.encoders.Get().(*encoder)
 	e.out.buf = dst
-	if s, rv := c.plainOf(v, &e.last); s != nil {
-		err = s.encode(e, rv)
-	} else {
+	info, rv := c.structOf(v, &e.last)
+	switch {
+	case info == nil:
+		err = c.nesting.Check(v)
+	case info.plain == nil:
+		err = info.nesting.Check(rv)
+	}
+	switch {
+	case err != nil:
+	case info != nil && info.plain != nil:
+		err = info.plain.encode(e, rv)
+	default:
 		err = e.encode(v)
 	}
 	out, e.out.buf = e.out.buf, nil
@@ -124,8 +141,8 @@ func (c *codec) Encode(dst []byte, v any) (out []byte, err error) {
 	return out, nil
 }
 
-// plainOf returns how to encode v if it is a plain struct, or a pointer to one.
-func (c *codec) plainOf(v any, last *typed) (*plainStruct, reflect.Value) {
+// structOf returns what is known about v if it is a struct, or a pointer to one.
+func (c *codec) structOf(v any, last *typed) (*typeInfo, reflect.Value) {
 	rv := reflect.ValueOf(v)
 	if rv.Kind() == reflect.Pointer {
 		rv = rv.Elem()
@@ -133,7 +150,7 @@ func (c *codec) plainOf(v any, last *typed) (*plainStruct, reflect.Value) {
 	if rv.Kind() != reflect.Struct {
 		return nil, rv
 	}
-	return c.typeInfo(rv.Type(), last).plain, rv
+	return c.typeInfo(rv.Type(), last), rv
 }
 
 // encode has the library encode v.
@@ -152,8 +169,9 @@ func (e *encoder) encode(v any) (err error) {
 
 // typeInfo is what the codec knows about a type.
 type typeInfo struct {
-	plan  *plan.Plan
-	plain *plainStruct // nil if the library has to code it
+	plan    *plan.Plan
+	plain   *plainStruct  // nil if the library has to code it
+	nesting *nesting.Type // nil if values can neither contain themselves nor be nested to any depth
 }
 
 // typeInfo returns what is known about a type.
@@ -163,7 +181,7 @@ func (c *codec) typeInfo(t reflect.Type, last *typed) *typeInfo {
 	}
 	i, ok := c.types.Load(t)
 	if !ok {
-		i, _ = c.types.LoadOrStore(t, &typeInfo{plan: c.plans.For(t), plain: newPlainStruct(t)})
+		i, _ = c.types.LoadOrStore(t, &typeInfo{plan: c.plans.For(t), plain: newPlainStruct(t), nesting: c.nesting.For(t)})
 	}
 	*last = typed{t, i.(*typeInfo)}
 	return last.info
