@@ -33,7 +33,7 @@ func garbage() map[string][]byte {
 		"half header":  {0x40, 0, 1, '/', 't', 'o'},
 		"half payload": append(appendHeader(nil, FlagWait, 1, "/touch", nil, 200), 1, 2, 3),
 		"long code":    append([]byte{0x40, 0, 1}, bytes.Repeat([]byte{'a'}, maxCodeLen+1)...),
-		"long payload": appendHeader(nil, FlagWait, 1, "/touch", nil, 1<<40),
+		"long payload": appendHeader(nil, FlagWait, 1, "/touch", nil, 1<<30),
 		"stream":       {0x60, 0, 1, '/', 'x', 0, 0},
 		"one byte":     {0xff},
 	}

@@ -373,7 +373,7 @@ func BenchmarkUnreadStream(b *testing.B) {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			if unread == 1 {
-				if _, err := cli.OpenStream(ctx, "/stream", 1<<40); err != nil {
+				if _, err := cli.OpenStream(ctx, "/stream", 1<<30); err != nil {
 					b.Fatal(err)
 				}
 			}

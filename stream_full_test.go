@@ -68,7 +68,7 @@ func TestOneUnread(t *testing.T) {
 		unread(srv)
 	})
 	ctx := bounded(t)
-	unreadHere, err := p.cc.OpenStream(ctx, "/count", 1<<40)
+	unreadHere, err := p.cc.OpenStream(ctx, "/count", 1<<30)
 	if err != nil {
 		t.Fatal(err)
 	}
