@@ -219,6 +219,9 @@ func (c *Conn) response(p *received) {
 func (c *Conn) reject(seq uint16, code Code, message string) error {
 	f := frame{flag: FlagResponse, seq: seq, code: string(code), body: []byte(message)}
 	if m := c.mode.Load(); m != nil && !m.v1 {
+		if !c.in.isFree(seq) {
+			return c.tooManyCalls(seq)
+		}
 		f.meta = AppendMeta(nil, MetaNotProcessed, "", "")
 		m.fitMessage(&f)
 	}

@@ -114,6 +114,14 @@ func (c *Conn) tooManyCalls(seq uint16) error {
 	return fmt.Errorf("flyrpc: request %d of the other end is open already, or it has more than %d calls open", seq, c.ep.limits.maxCalls)
 }
 
+// isFree reports whether a request may have a sequence: it isn't 0, nor that of another request.
+func (b *inbox) isFree(seq uint16) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, dup := b.open[seq]
+	return !dup && seq != 0
+}
+
 // maxWhole is the most bytes that pieces are joined to.
 func (l *limits) maxWhole() int { return l.maxMessage + maxMetaLen + 3 }
 

@@ -39,6 +39,9 @@ func (c *Conn) pong(p *received) error {
 	if len(data) == 0 && c.mode.Load().v1 {
 		data = make([]byte, 1)
 	}
+	if !c.mode.Load().v1 && !c.in.isFree(p.seq) {
+		return c.tooManyCalls(p.seq)
+	}
 	return c.proto.out.putOwn(&frame{flag: FlagResponse, seq: p.seq, body: data})
 }
 

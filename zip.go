@@ -168,9 +168,13 @@ func (c *Conn) badCode(p *received, cause error) error {
 			s.deliver()
 		}
 	case p.flag&(FlagWait|FlagResponse) == FlagWait:
+		c.dropHalf(p.seq)
 		return c.reject(p.seq, BadRequest, cause.Error())
+	case p.flag&FlagStream != 0:
+		return cause // a frame is never compressed
 	default:
 		c.logDropped(cause.Error(), "")
+		return c.dropLong(p)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ func (a *account) left() int { return a.initial + a.granted - a.taken }
 // call is an open call, or what becomes one when its pieces have come.
 type call struct {
 	whole   bool // the request has come, not only pieces of it
+	behind  int  // how many messages in pieces have come before the request
 	in, out account
 }
 
@@ -32,11 +33,14 @@ type books struct {
 	calls     map[callKey]*call
 	in, out   account // of one-way messages
 	nIn       int     // calls of the other end
+
+	messages int            // of the other end that have come in pieces
+	resting  map[uint16]int // sequences of such messages, which aren't to be used yet; and the message's number
 }
 
 // begin sets what hello has said.
 func (b *books) begin() {
-	b.calls = make(map[callKey]*call)
+	b.calls, b.resting = make(map[callKey]*call), make(map[uint16]int)
 	b.in, b.out = account{initial: b.own.get("messages")}, account{initial: b.peer.get("messages")}
 }
 
@@ -135,6 +139,9 @@ func (b *books) sent(p *packet, kind bookKind) {
 			c.whole = true
 		}
 	case response:
+		if c := b.calls[callKey{false, p.seq}]; c != nil && c.whole {
+			b.answered(c.behind)
+		}
 		b.end(callKey{false, p.seq})
 	case credit:
 		b.grants(p, true)
@@ -151,6 +158,19 @@ func (b *books) sent(p *packet, kind bookKind) {
 func (b *books) endHalf(key callKey) {
 	if c := b.calls[key]; c != nil && !c.whole {
 		b.end(key)
+		if !key.own {
+			b.messages++
+			b.resting[key.seq] = b.messages
+		}
+	}
+}
+
+// answered books the answer to a request behind n messages in pieces: their sequences may be used.
+func (b *books) answered(n int) {
+	for seq, message := range b.resting {
+		if message <= n {
+			delete(b.resting, seq)
+		}
 	}
 }
 
@@ -188,13 +208,15 @@ func (b *books) opened(key callKey, whole bool) error {
 	switch {
 	case key.seq == 0:
 		return fmt.Errorf("a call has sequence 0")
+	case b.resting[key.seq] > 0:
+		return fmt.Errorf("sequence %d is that of a message in pieces, and no request behind it is answered", key.seq)
 	case c != nil && c.whole:
 		return fmt.Errorf("a request takes sequence %d, which is open", key.seq)
 	case c != nil:
-		c.whole = whole
+		c.whole, c.behind = whole, b.messages
 		return nil
 	}
-	b.open(key, whole)
+	b.open(key, whole).behind = b.messages
 	if n := b.own.get("calls"); b.nIn > n {
 		return fmt.Errorf("%d calls are open, the runner takes %d", b.nIn, n)
 	}

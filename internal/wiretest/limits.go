@@ -5,14 +5,15 @@ import (
 	"fmt"
 )
 
-// limits are the numbers in the hello of one end.
+// limits are the numbers in the hello of one end, and what it inflates.
 type limits struct {
-	Message  *int `json:"message"`
-	Frame    *int `json:"frame"`
-	Calls    *int `json:"calls"`
-	Window   *int `json:"window"`
-	Messages *int `json:"messages"`
-	Codes    *int `json:"codes"`
+	Inflate  []string `json:"inflate"`
+	Message  *int     `json:"message"`
+	Frame    *int     `json:"frame"`
+	Calls    *int     `json:"calls"`
+	Window   *int     `json:"window"`
+	Messages *int     `json:"messages"`
+	Codes    *int     `json:"codes"`
 }
 
 // field returns the number with a name and its default.

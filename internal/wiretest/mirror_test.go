@@ -75,10 +75,13 @@ func (m *mirror) meet(h *handshake) error {
 		}
 		_, err := m.next()
 		return err
-	case m.side == Accepting:
-		return errors.Join(m.takeHello(nil), m.sayHello(fields{"codes": nil}))
 	}
-	return errors.Join(m.sayHello(nil), m.takeHello(nil))
+	own := fields{"inflate": []byte(`["zstd", "flate"]`)}
+	if m.side == Accepting {
+		own["codes"] = nil
+		return errors.Join(m.takeHello(nil), m.sayHello(own))
+	}
+	return errors.Join(m.sayHello(own), m.takeHello(nil))
 }
 
 // opposite does the other end's part of a step.
@@ -168,9 +171,12 @@ func (m *mirror) giveOne(o *outgoing) error {
 func (m *mirror) giveInPieces(w *want) error {
 	o := m.whole(w)
 	most := min(m.books.peer.get("frame"), m.books.peer.get("window")/2-overhead)
-	payload := o.payload
+	payload, flag := o.payload, flagStream|o.flag&(flagResponse|flagWait)
+	if o.flag&(flagResponse|flagStream) == 0 {
+		flag |= flagWait // of a message too
+	}
 	for len(payload) > most {
-		piece := outgoing{packet: packet{flag: flagStream | o.flag&(flagResponse|flagWait), seq: o.seq, code: []byte("+"), payload: payload[:most]}}
+		piece := outgoing{packet: packet{flag: flag, seq: o.seq, code: []byte("+"), payload: payload[:most]}}
 		if err := m.giveOne(&piece); err != nil {
 			return err
 		}
@@ -196,6 +202,7 @@ func (m *mirror) read1() (*packet, error) {
 		return pkt, nil
 	case string(pkt.code) == pingPath && bytes.HasPrefix(pkt.payload, []byte("fence ")):
 		pong := packet{flag: flagResponse, seq: pkt.seq, payload: pkt.payload}
+		m.books.answered(m.books.messages)
 		return pkt, m.write(pong.bytes())
 	}
 	return pkt, nil
@@ -373,8 +380,8 @@ func mutate(t *testing.T, l net.Listener, s Scenario) {
 	}
 	step := 1 + s.Expected()/16
 	for i := 0; i < s.Expected(); i += step {
-		if err, _ := playMirror(t, l, s.Mutate(i), s, side); err == nil {
-			t.Errorf("%s: expected byte %d was changed, and nothing failed", s.Name, i)
+		if err, _ := playMirror(t, l, s.Mutate(i), s, side); err == nil || errors.Is(err, ErrNotOffered) {
+			t.Errorf("%s: expected byte %d was changed, and nothing failed: %v", s.Name, i, err)
 		}
 	}
 }

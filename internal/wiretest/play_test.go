@@ -3,6 +3,7 @@ package wiretest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -109,7 +110,9 @@ func TestPlayFails(t *testing.T) {
 		{"it isn't the shortest length", `{}`, `{"recv": "80 0001 00 00"}`, goodAnswer + "81 0001 00 0000", Dialling, []string{"isn't the shortest"}},
 		{"a packet that ends early", `{}`, `{"recv": "80 0001 00 00"}`, goodAnswer + "80 0001 00 05 00", Dialling, []string{"unexpected EOF"}},
 		{"a code that wasn't taught", `{"codes": 3}`, `{"recv": "40 0001 'a' 00 00"}`, goodAnswer + "40 0001 0102 00 00", Dialling, []string{"not taught"}},
-		{"a piece that can't be", `{}`, `{"joined": {"flag": "RESPONSE", "seq": 1, "fill": "78", "size": 9}}`, goodAnswer + "a0 0002 '+' 00 01 'x'", Dialling, []string{"can't be"}},
+		{"a piece that can't be", `{}`, `{"joined": {"flag": "RESPONSE", "seq": 1, "fill": "78", "size": 9}}`, goodAnswer + "b0 0001 '+' 00 01 00", Dialling, []string{"can't be"}},
+		{"a piece of another call", `{}`, `{"joined": {"flag": "RESPONSE", "seq": 1, "fill": "78", "size": 9}, ` + slow + `}`, goodAnswer + "a0 0002 '+' 00 01 'x'", Dialling, []string{"behind 0 bytes and 1 other packets"}},
+		{"another call behind the whole", `{}`, `{"joined": {"flag": "RESPONSE", "seq": 1, "text": "xy"}}, {"fence": true}`, goodAnswer + "a0 0001 '+' 00 01 'x' 80 0002 00 00 80 0001 00 01 'y'", Dialling, []string{"step 2, fence", "sequence is 2"}},
 		{"a whole that ends early", `{}`, `{"joined": {"flag": "RESPONSE", "seq": 1, "fill": "78", "size": 9}, ` + slow + `}`, goodAnswer + "a0 0001 '+' 00 01 'x'", Dialling, []string{"behind 1 bytes"}},
 		{"another item", `{}`, `{"items": {"flag": "RESPONSE STREAM", "seq": 1, "count": 2}}`, goodAnswer + "a0 0001 00 01 '1' a0 0001 00 01 '3'", Dialling, []string{"item 2"}},
 		{"no item", `{}`, `{"items": {"flag": "RESPONSE STREAM", "seq": 1, "count": 2}, ` + slow + `}`, goodAnswer + "a0 0001 00 01 '1'", Dialling, []string{"item 2: no packet"}},
@@ -143,6 +146,30 @@ func TestPlayAnswersPings(t *testing.T) {
 	err := playText(t, s, Dialling, goodAnswer+"40 0003 'fly.ping' 00 01 'x' 84 0001 00 07 01 0200 fdff 'hi'", true)
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPlayJoinsAmidOthers has an answer come between the pieces of a message, and its ping behind it.
+func TestPlayJoinsAmidOthers(t *testing.T) {
+	s := oneScenario(t, `{}`, `{"joined": {"seq": "m", "code": "/peer", "text": "xyz"}}, {"recv": "80 0001 00 00"}, {"recv": "80 0002 00 00"}, {"closed": true}`)
+	err := playText(t, s, Dialling, goodAnswer+"60 0007 '+' 00 01 'x' 80 0001 00 00 60 0007 '+' 00 01 'y' 80 0002 00 00 00 0007 '/peer' 00 01 'z' 40 0007 'fly.ping' 00 00", true)
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPlayNeeds plays a scenario that needs flate against ends that inflate this and that.
+func TestPlayNeeds(t *testing.T) {
+	s := oneScenario(t, `{}`, `{"closed": true}`)
+	s.Needs = []string{"flate"}
+	for inflate, offered := range map[string]bool{`["zstd","flate"]`: true, `["flate"]`: true, `["zstd"]`: false, `[]`: false, `null`: false} {
+		hello := fmt.Sprintf(`{"flyrpc":2,"serializers":["json"],"inflate":%s}`, inflate)
+		for side, head := range map[Side]string{Dialling: "80 ffff 00 ", Accepting: "40 ffff 'fly.hello' 00 "} {
+			err := playText(t, s, side, fmt.Sprintf("%s %02x '%s'", head, len(hello), hello), true)
+			if offered && err != nil || !offered && !errors.Is(err, ErrNotOffered) {
+				t.Errorf("as %s, inflate %s: %v", side, inflate, err)
+			}
+		}
 	}
 }
 

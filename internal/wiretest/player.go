@@ -21,6 +21,10 @@ const (
 	fenceSeq  = 65534
 )
 
+// ErrNotOffered is the error of Play for a scenario that needs a compression method which the other end's
+// hello doesn't list. Nothing but hello was sent.
+var ErrNotOffered = errors.New("the other end doesn't inflate what the scenario needs")
+
 // player is one end of a connection.
 type player struct {
 	conn    net.Conn
@@ -37,7 +41,7 @@ type player struct {
 }
 
 // Play plays one side of a scenario over conn, and closes it. The error says which step failed, what was
-// expected and what came.
+// expected and what came; or it is ErrNotOffered.
 func Play(ctx context.Context, conn net.Conn, s Scenario, side Side) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -60,6 +64,11 @@ func (p *player) play(s *Scenario) error {
 	}
 	if err := p.handshake(&s.hello); err != nil {
 		return fmt.Errorf("hello: %w", err)
+	}
+	for _, method := range s.Needs {
+		if !slices.Contains(p.books.peer.Inflate, method) {
+			return fmt.Errorf("%w: %s", ErrNotOffered, method)
+		}
 	}
 	for i := range s.steps {
 		st := &s.steps[i]
@@ -238,6 +247,7 @@ func (p *player) read() (*packet, error) {
 	}
 	if string(code) == pingPath && pkt.flag&(flagWait|flagResponse) == flagWait {
 		pong := packet{flag: flagResponse, seq: pkt.seq, payload: pkt.payload}
+		p.books.answered(p.books.messages)
 		return nil, p.write(pong.bytes())
 	}
 	pkt.path = code

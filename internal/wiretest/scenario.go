@@ -21,10 +21,11 @@ const (
 
 // Scenario is one conversation. Load makes them.
 type Scenario struct {
-	Name    string // unique
-	Section string // of the protocol's document
-	Side    Side   // the only one that can be taken; empty if both can
-	Streams bool   // it needs items, pieces or credit, and not only calls
+	Name    string   // unique
+	Section string   // of the protocol's document
+	Side    Side     // the only one that can be taken; empty if both can
+	Streams bool     // it needs items, pieces or credit, and not only calls
+	Needs   []string // compression methods that the other end must inflate: zstd, flate
 
 	hello handshake
 	steps []step
@@ -86,6 +87,7 @@ type rawScenario struct {
 	Section string    `json:"section"`
 	As      string    `json:"as"`
 	Streams bool      `json:"streams"`
+	Needs   []string  `json:"needs"`
 	Hello   handshake `json:"hello"`
 	Steps   []rawStep `json:"steps"`
 }
@@ -114,7 +116,7 @@ func loadFile(fsys fs.FS, name string) ([]Scenario, error) {
 
 // compile checks a scenario.
 func (r *rawScenario) compile() (Scenario, error) {
-	s := Scenario{Name: r.Name, Section: r.Section, Streams: r.Streams, hello: r.Hello}
+	s := Scenario{Name: r.Name, Section: r.Section, Streams: r.Streams, Needs: r.Needs, hello: r.Hello}
 	switch {
 	case r.Name == "" || r.Section == "" || len(r.Steps) == 0:
 		return s, errors.New("a name, a section and steps are what it needs")
@@ -122,6 +124,9 @@ func (r *rawScenario) compile() (Scenario, error) {
 		s.Side = Side(r.As)
 	case r.As != "both":
 		return s, fmt.Errorf("%q is no side: dial, accept and both are", r.As)
+	}
+	if err := s.checkNeeds(); err != nil {
+		return s, err
 	}
 	for i := range r.Steps {
 		st, err := r.Steps[i].compile()
@@ -135,6 +140,19 @@ func (r *rawScenario) compile() (Scenario, error) {
 		return s, errors.New("nothing is expected in the end")
 	}
 	return s, nil
+}
+
+// checkNeeds says what is wrong with what the scenario needs.
+func (s *Scenario) checkNeeds() error {
+	for i, method := range s.Needs {
+		if method != "zstd" && method != "flate" || slices.Contains(s.Needs[:i], method) {
+			return fmt.Errorf("needs has %q: zstd and flate are what can be needed, each once", method)
+		}
+	}
+	if len(s.Needs) > 0 && (s.hello.none || s.hello.v1) {
+		return errors.New("needs is for what begins with the runner's hello")
+	}
+	return nil
 }
 
 // ends reports whether the last step expects the end of the connection.

@@ -217,24 +217,31 @@ func (p *player) items(wants []want) error {
 	return nil
 }
 
-// joined takes pieces and the packet that ends them, and compares the whole.
+// joined takes pieces and the packet that ends them, and compares the whole. Packets of other sequences that come
+// between them are for the steps behind this one.
 func (p *player) joined(w *want) error {
 	piece := byte(flagStream | w.flag&flagResponse)
 	if w.flag&flagResponse == 0 && w.flag&(flagWait|flagStream) != flagStream {
 		piece |= flagWait
 	}
 	whole := packet{}
+	var others []*packet
+	defer func() { p.queue = append(others, p.queue...) }()
 	for {
 		pkt, err := p.receive()
 		if err != nil {
-			return fmt.Errorf("behind %d bytes: %w; expected %s", len(whole.payload), err, w)
+			return fmt.Errorf("behind %d bytes and %d other packets: %w; expected %s", len(whole.payload), len(others), err, w)
+		}
+		if p.isOther(w, pkt) {
+			others = append(others, pkt)
+			continue
 		}
 		if string(pkt.code) != "+" || pkt.flag&flagStream == 0 {
 			whole.flag, whole.seq, whole.code, whole.path = pkt.flag, pkt.seq, pkt.code, pkt.path
 			whole.payload = append(whole.payload, pkt.payload...)
 			return p.match(w, &whole)
 		}
-		if pkt.flag != piece || w.name == "" && pkt.seq != w.seq {
+		if pkt.flag != piece {
 			return fmt.Errorf("a piece of %s can't be %s", w, pkt)
 		}
 		if w.name != "" {
@@ -247,6 +254,18 @@ func (p *player) joined(w *want) error {
 			return err
 		}
 	}
+}
+
+// isOther reports whether a packet can't be of the call or message that is expected.
+func (p *player) isOther(w *want, pkt *packet) bool {
+	seq := w.seq
+	if w.name != "" {
+		var ok bool
+		if seq, ok = p.bound[w.name]; !ok {
+			seq = pkt.seq
+		}
+	}
+	return pkt.seq != seq || (pkt.flag^w.flag)&flagResponse != 0
 }
 
 // seqOf returns the sequence of a number or name, and whether it is the runner's own.

@@ -30,6 +30,7 @@ func files(t testing.TB) string {
     {"send": "40 0001 'fly.ping' 00 01 'a'"}, {"recv": "80 0001 00 01 'a'"}]},
   {"name": "wrong", "section": "3", "as": "both", "steps": [
     {"send": "40 0001 'fly.ping' 00 01 'a'"}, {"recv": "80 0001 00 01 'b'"}]},
+  {"name": "compressed", "section": "3", "as": "both", "needs": ["zstd", "flate"], "steps": [{"fence": true}]},
   {"name": "of servers", "section": "3", "as": "dial", "steps": [{"fence": true}]}]`
 	if err := os.WriteFile(filepath.Join(dir, "section3.json"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -56,7 +57,7 @@ func TestDial(t *testing.T) {
 	if code := run(args, &out, &errs); code != 1 || errs.Len() > 0 {
 		t.Errorf("exit code %d, %s", code, &errs)
 	}
-	for _, want := range []string{"ok   3 right\n", "FAIL 3 wrong\n     step 2, recv: ", "\n     expected ", "ok   3 of servers\n", "3 scenarios, 1 failed\n"} {
+	for _, want := range []string{"ok   3 right\n", "FAIL 3 wrong\n     step 2, recv: ", "\n     expected ", "ok   3 compressed\n", "ok   3 of servers\n", "4 scenarios, 1 failed, 0 skipped\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in %s", want, &out)
 		}
@@ -96,6 +97,32 @@ func TestListen(t *testing.T) {
 	defer cli.Close()
 	if code := <-code; code != 0 || !strings.Contains(out.String(), "1 scenarios, 0 failed") {
 		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// TestSkip plays against a client that inflates flate alone.
+func TestSkip(t *testing.T) {
+	out := &firstLine{addr: make(chan string, 1)}
+	code := make(chan int, 1)
+	go func() {
+		code <- run([]string{"-listen", "127.0.0.1:0", "-dir", files(t), "-run", "compressed"}, out, io.Discard)
+	}()
+	conn, err := net.Dial("tcp", <-out.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	hello := `{"flyrpc":2,"serializers":["json"],"inflate":["flate"]}`
+	if _, err := conn.Write(append([]byte("\x40\xff\xfffly.hello\x00"), append([]byte{byte(len(hello))}, hello...)...)); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-code; code != 0 {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	for _, want := range []string{"skip 3 compressed\n     ", ": zstd\n", "1 scenarios, 0 failed, 1 skipped\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in %s", want, out)
+		}
 	}
 }
 

@@ -56,6 +56,15 @@ function text(bytes) {
   }
 }
 
+// pathOf returns the path of a request or message. One that is not UTF-8 has no handler, as the empty one.
+function pathOf(bytes) {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return '';
+  }
+}
+
 function parse(bytes) {
   try {
     return JSON.parse(text(bytes));
@@ -82,4 +91,4 @@ function unpack({ flag, payload }, limit) {
   return { timeout: meta.timeout, body: new Body(kind, bytes) };
 }
 
-module.exports = { Body, pack, unpack, text };
+module.exports = { Body, pack, unpack, pathOf };

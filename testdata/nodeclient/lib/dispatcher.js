@@ -6,7 +6,7 @@ const { wholeUvarint } = require('./uvarint');
 const { cost } = require('./credit');
 const { inflateCode } = require('./inflate');
 const { MARK, Learner } = require('./codes');
-const { unpack, text } = require('./body');
+const { unpack, pathOf } = require('./body');
 const { IncomingCall } = require('./incoming');
 const { errorResponse } = require('./response');
 
@@ -42,7 +42,7 @@ class Dispatcher {
     const verb = packet.code.toString('latin1');
     if (seq === 0 && verb === 'w' && byCaller) this.connection.messages.add(amount(payload));
     if (call === undefined || call.answered) return;
-    if (call.half && (verb === '' || verb === '+')) throw new ProtocolError('an item before the request');
+    if (call.half && verb !== 'w' && verb !== 'c') return; // the request has not opened it yet
     if (verb === '') call.item(packet);
     else if (verb === '+') call.piece(checkPiece(packet));
     else if (verb === 'w') call.credit(amount(payload));
@@ -75,7 +75,7 @@ class Dispatcher {
     let path = null; // if it can't be understood
     const code = packet.flag & ZIPCODE ? null : this.learner.resolve(packet.code);
     try {
-      path = text(code ?? inflateCode(packet.code));
+      path = pathOf(code ?? inflateCode(packet.code));
       if (path.charCodeAt(0) === MARK) path = null;
     } catch {
       // the request is refused below

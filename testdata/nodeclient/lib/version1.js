@@ -2,7 +2,7 @@
 
 const { ProtocolError, bad, tooLong } = require('./errors');
 const { RESPONSE, WAIT, STREAM, META, ZIPCODE, ZIPPAYLOAD, encodePacket } = require('./packet');
-const { Body, text } = require('./body');
+const { Body, pathOf } = require('./body');
 const { plainErrorResponse, responseError } = require('./response');
 const { End } = require('./end');
 
@@ -77,7 +77,7 @@ class Version1 extends End {
 
   async #run(packet) {
     if (packet.tooLong) throw tooLong('the message');
-    const path = text(packet.code);
+    const path = pathOf(packet.code);
     const body = unmarked(packet);
     if (path === 'fly.ping') return this.pong(body);
     const { run, as, answers } = this.handler(path);
