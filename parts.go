@@ -81,7 +81,7 @@ func (s *Stream) sendItem(f *frame, m *mode) error {
 	if err := s.out.spend(s.ctx, s.conn, cost, "items"); err != nil {
 		return s.sendFailed(err)
 	}
-	f.bulk, f.lazy = true, s.burst.Add(1) > 2
+	f.of, f.bulk, f.lazy = s, true, s.burst.Add(1) > 2
 	if _, err := s.conn.proto.out.put(s.ctx, f, false); err != nil {
 		return s.sendFailed(err)
 	}
@@ -92,6 +92,9 @@ func (s *Stream) sendItem(f *frame, m *mode) error {
 // sendFailed returns what Send returns for an error, after which it can't go on if a part of the item
 // was sent.
 func (s *Stream) sendFailed(err error) error {
+	if s.slot != nil && s.isOver() { // which may have ended the context too
+		err = io.EOF
+	}
 	if err == io.EOF {
 		s.broken = err
 	} else {
@@ -132,7 +135,7 @@ func (s *Stream) sendPart(ctx context.Context, flag Flag, part []byte, keep bool
 	if err := s.out.spend(ctx, s.conn, flow.Cost(len(part)), "a large message"); err != nil {
 		return err
 	}
-	f := frame{flag: flag, seq: s.seq, code: pieceCode, body: part, keep: keep, bulk: true}
+	f := frame{flag: flag, seq: s.seq, code: pieceCode, body: part, keep: keep, of: s, bulk: true}
 	if !keep && len(part) >= largeBody { // here rather than with the writer's lock held
 		f.body, f.pooled = s.conn.ep.bufs.copyOf(part)
 	}

@@ -14,6 +14,9 @@ type frame struct {
 	pooled bool
 	// bulk means that the packet waits until little is queued, so that others wait little behind it.
 	bulk bool
+	// of is the stream that the frame is one of, or nil. The frame isn't queued once the call has ended, whose
+	// sequence may be another's then.
+	of *Stream
 	// lazy means that more is likely to follow at once, so that a worker is to do the writing.
 	lazy bool
 	// zipped is the borrowed buffer that a compressed body is in, or nil.

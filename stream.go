@@ -109,7 +109,7 @@ func (s *Stream) CloseSend() error {
 		return nil
 	}
 	s.broken = localErr(Conflict, NotSent, nil, "the stream's items were ended with CloseSend")
-	_, _ = s.conn.proto.out.put(s.ctx, &frame{flag: s.flag, seq: s.seq, code: endCode}, false)
+	_, _ = s.conn.proto.out.put(s.ctx, &frame{flag: s.flag, seq: s.seq, code: endCode, of: s}, false)
 	return nil
 }
 
@@ -372,6 +372,13 @@ func (s *Stream) close() {
 	s.in.over = true
 	s.in.mu.Unlock()
 	s.out.end(io.EOF)
+}
+
+// isOver reports whether the call has ended with its answer, or its connection.
+func (s *Stream) isOver() bool {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	return s.in.over
 }
 
 // end is close and discard.

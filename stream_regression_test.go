@@ -303,3 +303,38 @@ func TestClaimOfLongAnswer(t *testing.T) {
 		}
 	})
 }
+
+// TestFrameOfEndedCall: a frame that waits to be queued when its call ends isn't sent: its sequence may be another call's.
+func TestFrameOfEndedCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cli, w := clientWire(t, &ClientOpts{MaxQueued: 1000})
+		go cli.Connect(t.Context())
+		w.serverHello(`{"flyrpc":2,"serializers":["json"],"codes":0,"messages":10000000}`)
+		synctest.Wait()
+		s, err := cli.OpenStream(t.Context(), "/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 { // the pipe, the writer and the queue are full
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_ = cli.SendMessage(ctx, "/fill", make([]byte, 60<<10))
+			cancel()
+		}
+		sent := make(chan error, 2)
+		go func() { sent <- s.Send(1) }()
+		synctest.Wait()
+		w.send(Packet{Flag: FlagResponse, Sequence: s.seq})
+		synctest.Wait()
+		if err := s.Recv(nil); err != io.EOF {
+			t.Error(err)
+		}
+		for range 4 {
+			if p := w.recv(); p.Flag&FlagStream != 0 && p.Code == "" {
+				t.Errorf("an item of a call that has ended was sent: %+v", p)
+			}
+		}
+		if err := within(t, sent); err != io.EOF {
+			t.Errorf("Send returned %v", err)
+		}
+	})
+}

@@ -94,6 +94,8 @@ func (w *writer) put(ctx context.Context, f *frame, busy bool) (pos uint64, err 
 	switch {
 	case w.err != nil:
 		err = w.err
+	case err == nil && f.of != nil && f.of.out.ended() != nil:
+		err = f.of.out.ended()
 	case err == nil && f.flag&(FlagWait|FlagResponse) == FlagWait:
 		err = w.bye
 	}
