@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"math"
 	"time"
 )
 
@@ -14,7 +15,9 @@ import (
 // A message that is an io.Reader is sent in raw items until it ends, to a handler that takes an io.Reader. A reply that
 // points to an io.Reader or io.ReadCloser is set to a reader of the raw items, or of the raw reply, that the handler answers with:
 // Call returns then when the first of them has come, and the call ends when the reader has returned an error, io.EOF in the end, when
-// it is closed, as an io.ReadCloser can be, or when ctx ends. Meanwhile it is one of the calls that the other end takes.
+// it is closed, as an io.ReadCloser can be, or when ctx ends. Meanwhile it is one of the calls that the other end takes. A
+// reader that is sent is the caller's again when Call returns, which waits for a Read that is under way even if ctx has ended, unless the
+// reply is a reader too.
 //
 // When ctx ends Call returns at once and the other end is told. If the other end takes no
 // more calls, Call waits. An error is always an Error: with the code that came from
@@ -104,7 +107,10 @@ func (c *Conn) sendRequest(ctx context.Context, m *mode, s *slot, st *Stream, f 
 		s.pos, err = c.proto.out.put(ctx, f, busy)
 	}
 	switch {
-	case err == nil || err == io.EOF: // the answer has come already
+	case err == nil:
+		return true, nil
+	case err == io.EOF: // the answer has come already, or the connection is lost
+		s.pos = math.MaxUint64 // the request was not sent to its end
 		return true, nil
 	case st == nil || !st.torn && !st.parted:
 		return false, notSent(err)

@@ -121,29 +121,63 @@ func (c *Conn) context() context.Context { return connContext{context.Background
 
 // lastItem sends the message that a handler returns after it has sent items, as the last of them, and says
 // what has become of the items.
-func (in *incoming) lastItem(result any) error {
+func (in *incoming) lastItem(result any) (err error) {
 	in.mu.Lock()
 	s := in.items
 	in.mu.Unlock()
 	if s == nil {
 		return nil
 	}
-	if !s.sendMu.TryLock() { // the handler has left a Send behind
-		s.out.end(io.EOF)
-		s.sendMu.Lock()
+	sent, err := s.seal(result == nil)
+	if err != nil || result == nil || !sent {
+		return err
 	}
-	torn, sent := s.torn, s.sent
-	s.sendMu.Unlock()
-	if torn {
-		return localErr(Canceled, Unknown, nil, "an item was not sent to its end")
+	if !s.sendMu.TryLock() {
+		return localErr(Internal, Unknown, nil, "the handler returned an item while it was sending another one")
 	}
-	if result == nil || !sent {
-		return nil
+	defer s.sendMu.Unlock()
+	defer func() {
+		if r := recover(); r != nil { // the serializer or the reader
+			err = in.panicked(r)
+		}
+	}()
+	if r, ok := result.(io.Reader); ok {
+		err = s.sendReader(r)
+	} else {
+		err = s.send(result)
 	}
-	if err := s.Send(result); err != nil {
+	_, _ = s.seal(true)
+	switch {
+	case err == io.EOF:
+		return localErr(Canceled, Unknown, nil, "the reply was not sent: the handler had ended its items")
+	case err != nil:
 		return err
 	}
 	return errItem
+}
+
+// answerTorn ends a call one of whose items wasn't sent to its end, which nothing else can.
+func (in *incoming) answerTorn(err error) {
+	if in.claimReply() {
+		in.conn.in.repliesEarly(in)
+		in.respondError(err, false)
+	}
+}
+
+// seal says, if all is true or no item was sent, that no more items are sent, and reports whether some were. The error is that one was not sent to
+// its end, so that only an error may follow.
+func (s *Stream) seal(all bool) (sent bool, err error) {
+	if !s.wireMu.TryLock() { // the handler has left a Send behind
+		s.out.end(io.EOF)
+		s.wireMu.Lock()
+		s.out.reopen()
+	}
+	defer s.wireMu.Unlock()
+	s.sealed = s.sealed || all || !s.sent
+	if s.torn {
+		err = localErr(Canceled, Unknown, nil, "an item was not sent to its end")
+	}
+	return s.sent, err
 }
 
 // errItem says that a handler's message was sent as an item.

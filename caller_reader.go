@@ -66,6 +66,12 @@ type sendTask struct {
 
 // Run sends until the reader or the call ends.
 func (t sendTask) Run(*pool.Worker) {
+	defer func() {
+		if r := recover(); r != nil { // whoever reads the reply is told that the stream was closed
+			t.s.conn.logPanic("a reader that is sent", r)
+			t.s.Close()
+		}
+	}()
 	if err := t.s.Send(t.src); err != nil && err != io.EOF {
 		t.s.Close()
 		return
@@ -100,10 +106,11 @@ type uploadTask struct {
 
 // Run sends until the reader or the call ends. What goes wrong ends the call.
 func (t *uploadTask) Run(*pool.Worker) {
+	returned := false
 	defer func() {
 		t.panicked = recover()
 		close(t.sent)
-		if t.err != nil || t.panicked != nil {
+		if t.err != nil || !returned { // a panic, or the end of the goroutine
 			t.s.Close()
 		}
 	}()
@@ -112,6 +119,7 @@ func (t *uploadTask) Run(*pool.Worker) {
 	} else if t.err == io.EOF {
 		t.err = nil
 	}
+	returned = true
 }
 
 // wantReply has a reply that comes in pieces put together while items are still sent, as it ends that.

@@ -22,6 +22,9 @@ func (c *Conn) openStream(ctx context.Context, path string, message any, receive
 		invoke = c.open
 	}
 	if err := invoke(ctx, call); err != nil {
+		if call.stream != nil { // an interceptor didn't like it
+			call.stream.Close()
+		}
 		return nil, err
 	}
 	if call.stream == nil {
@@ -34,6 +37,10 @@ func (c *Conn) openStream(ctx context.Context, path string, message any, receive
 func (c *Conn) open(ctx context.Context, call *Outgoing) error {
 	if c.settled().v1 {
 		return localErr(BadRequest, NotSent, nil, "a version 1 peer has no streams")
+	}
+	if call.stream != nil { // an interceptor repeats the call
+		call.stream.Close()
+		call.stream = nil
 	}
 	_, err := c.start(ctx, call)
 	switch {

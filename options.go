@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"sort"
 	"time"
@@ -42,6 +43,7 @@ type limits struct {
 // withDefaults returns l with its zeros replaced.
 func (l limits) withDefaults() limits {
 	setDefault(&l.maxMessage, DefaultMaxMessage)
+	l.maxMessage = min(l.maxMessage, math.MaxInt-maxMetaLen-3) // for maxWhole
 	setDefault(&l.maxFrame, min(DefaultMaxFrame, l.maxWhole()))
 	setDefault(&l.window, DefaultStreamWindow)
 	setDefault(&l.messages, DefaultMessageWindow)

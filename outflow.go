@@ -103,6 +103,13 @@ func (o *outflow) ended() error {
 	return o.over
 }
 
+// reopen undoes end, for the response in pieces and the last item.
+func (o *outflow) reopen() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.over = nil
+}
+
 // end lets all who wait go with err; nothing is sent any more.
 func (o *outflow) end(err error) {
 	o.mu.Lock()

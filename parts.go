@@ -66,6 +66,11 @@ const maxKeptItem = 16 << 10
 
 // sendItem sends the frame of an item, in pieces if it is large.
 func (s *Stream) sendItem(f *frame, m *mode) error {
+	s.wireMu.Lock()
+	defer s.wireMu.Unlock()
+	if s.sealed {
+		return s.sendFailed(io.EOF)
+	}
 	if err := s.out.ended(); err != nil {
 		return s.sendFailed(err)
 	}
@@ -102,6 +107,9 @@ func (s *Stream) sendFailed(err error) error {
 	}
 	if s.torn {
 		s.broken = err
+		if s.call != nil { // the caller waits for the rest, and others behind it
+			s.call.answerTorn(err)
+		}
 	}
 	return err
 }

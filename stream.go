@@ -33,6 +33,9 @@ type Stream struct {
 	cancel context.CancelFunc
 	stop   func() bool // ends the watch over the caller's context
 
+	wireMu sync.Mutex // held while an item's frames are queued, and not while its reader is read
+	sealed bool       // the response is next: no more items; guarded by wireMu
+
 	sendMu sync.Mutex
 	enc    []byte // for encoding items
 	meta   []byte
