@@ -1,5 +1,7 @@
 package flyrpc
 
+import "runtime"
+
 // part is what has come of something that is not complete.
 type part struct {
 	begun   bool
@@ -105,6 +107,7 @@ func (w *pieces) join(bufs *buffers) []byte {
 	whole := make([]byte, 0, w.n)
 	for _, part := range w.parts {
 		whole = append(whole, part...)
+		runtime.Gosched() // others wait for less
 	}
 	w.free(bufs)
 	return whole
