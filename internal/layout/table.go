@@ -43,6 +43,12 @@ func Packages() map[string]Rule {
 		"internal/wiretest/cmd": {Imports: []string{"internal/wiretest"}, Tests: []string{".", "serializer/..."}},
 
 		"examples/...": {Imports: []string{"..."}},
+
+		"benchmarks":                          {Imports: []string{"benchmarks/internal/..."}},
+		"benchmarks/internal/echopb":          {},
+		"benchmarks/internal/echopb/generate": {},
+		"benchmarks/internal/measure":         {Imports: []string{"benchmarks/internal/peers"}},
+		"benchmarks/internal/peers":           {Imports: []string{".", "serializer/...", "benchmarks/internal/echopb"}},
 	}
 }
 
@@ -61,8 +67,18 @@ func Libraries() []Library {
 		{Path: "github.com/json-iterator/go", In: []string{"serializer/json"}, OneFile: true, Used: true},
 		{Path: "github.com/klauspost/compress", In: []string{"internal/compress"}, Used: true},
 		{Path: "github.com/vmihailenco/msgpack/v5", In: []string{"serializer/msgpack"}, Tests: []string{"serializer/..."}, Used: true},
-		{Path: "google.golang.org/protobuf", In: []string{"serializer/protobuf"}, Tests: []string{"..."}},
+		{Path: "google.golang.org/protobuf", In: []string{"serializer/protobuf", "benchmarks/internal/..."}, Tests: []string{"..."}},
 		{Path: "go.uber.org/goleak", Tests: []string{"..."}},
+
+		// What benchmarks compares with, and draws with.
+		{Path: "connectrpc.com/connect", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},
+		{Path: "github.com/bufbuild/protocompile", In: []string{"benchmarks/internal/echopb/generate"}, OneFile: true, Used: true},
+		{Path: "github.com/containerd/ttrpc", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},
+		{Path: "github.com/nats-io/nats-server/v2", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},
+		{Path: "github.com/nats-io/nats.go", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},
+		{Path: "gonum.org/v1/plot", In: []string{"benchmarks"}, OneFile: true, Used: true},
+		{Path: "google.golang.org/grpc", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},
+		{Path: "storj.io/drpc", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},
 	}
 }
 
