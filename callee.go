@@ -38,12 +38,16 @@ func (in *incoming) openItems(half *Stream) {
 	in.items = s
 }
 
+// opened returns the stream of a request if it has one, or nil.
+func (in *incoming) opened() *Stream {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.items
+}
+
 // cutItems says that the caller has given up.
 func (in *incoming) cutItems() {
-	in.mu.Lock()
-	s := in.items
-	in.mu.Unlock()
-	if s != nil {
+	if s := in.opened(); s != nil {
 		s.cut(false)
 	}
 }
@@ -62,17 +66,17 @@ func (in *incoming) endItems() {
 // openStream returns the stream of the call that c handles, for its handler.
 func (c *Context) openStream() *Stream {
 	s := c.in.stream()
-	s.sendMu.Lock()
-	defer s.sendMu.Unlock()
-	if s.ctx == nil {
-		s.ctx = itemContext{c}
-	}
-	if c.in.flag&FlagWait == 0 && s.broken == nil {
+	c.in.mu.Lock() // and not sendMu: what is being sent may be made of what is received
+	defer c.in.mu.Unlock()
+	switch {
+	case s.ctx != nil:
+		return s
+	case c.in.flag&FlagWait == 0:
 		s.broken = localErr(BadRequest, NotSent, nil, "a one-way message can't be answered with items")
-	}
-	if c.in.inline && s.broken == nil {
+	case c.in.inline:
 		s.broken = localErr(Internal, NotSent, nil, "an Inline handler can't send items")
 	}
+	s.ctx = itemContext{c}
 	return s
 }
 
@@ -119,21 +123,19 @@ func (c connContext) Err() error {
 // context returns a context that ends with the connection.
 func (c *Conn) context() context.Context { return connContext{context.Background(), c} }
 
-// lastItem sends the message that a handler returns after it has sent items, as the last of them, and says
-// what has become of the items.
-func (in *incoming) lastItem(result any) (err error) {
-	in.mu.Lock()
-	s := in.items
-	in.mu.Unlock()
+// lastItem sends the message that a handler returns after it has sent items, as the last of them, and reports
+// whether it did. The error is what has become of it, or of the items before it.
+func (in *incoming) lastItem(result any) (sent bool, err error) {
+	s := in.opened()
 	if s == nil {
-		return nil
+		return false, nil
 	}
-	sent, err := s.seal(result == nil)
-	if err != nil || result == nil || !sent {
-		return err
+	streamed, err := s.seal(result == nil)
+	if err != nil || result == nil || !streamed {
+		return false, err
 	}
 	if !s.sendMu.TryLock() {
-		return localErr(Internal, Unknown, nil, "the handler returned an item while it was sending another one")
+		return false, localErr(Internal, Unknown, nil, "the handler returned an item while it was sending another one")
 	}
 	defer s.sendMu.Unlock()
 	defer func() {
@@ -147,13 +149,10 @@ func (in *incoming) lastItem(result any) (err error) {
 		err = s.send(result)
 	}
 	_, _ = s.seal(true)
-	switch {
-	case err == io.EOF:
-		return localErr(Canceled, Unknown, nil, "the reply was not sent: the handler had ended its items")
-	case err != nil:
-		return err
+	if err == io.EOF {
+		err = localErr(Canceled, Unknown, nil, "the reply was not sent: the handler had ended its items")
 	}
-	return errItem
+	return true, err
 }
 
 // answerTorn ends a call one of whose items wasn't sent to its end, which nothing else can.
@@ -164,8 +163,8 @@ func (in *incoming) answerTorn(err error) {
 	}
 }
 
-// seal says, if all is true or no item was sent, that no more items are sent, and reports whether some were. The error is that one was not sent to
-// its end, so that only an error may follow.
+// seal says, if all is true or no item was sent, that no more items are sent, and reports whether some were. The
+// error is that one was not sent to its end, so that only an error may follow.
 func (s *Stream) seal(all bool) (sent bool, err error) {
 	if !s.wireMu.TryLock() { // the handler has left a Send behind
 		s.out.end(io.EOF)
@@ -179,9 +178,6 @@ func (s *Stream) seal(all bool) (sent bool, err error) {
 	}
 	return s.sent, err
 }
-
-// errItem says that a handler's message was sent as an item.
-var errItem = localErr(Internal, Unknown, nil, "the reply was sent as an item")
 
 // sendLarge sends a response in pieces.
 func (in *incoming) sendLarge(f *frame, m *mode) error {

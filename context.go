@@ -161,10 +161,7 @@ func (c *Context) Reply(code Code, payload []byte) error {
 		return Errorf(Conflict, "the request %q was answered already", in.path)
 	}
 	in.conn.in.repliesEarly(in)
-	in.mu.Lock()
-	s := in.items
-	in.mu.Unlock()
-	if s != nil {
+	if s := in.opened(); s != nil {
 		if _, err := s.seal(true); err != nil && code == "" {
 			in.respondError(err, false)
 			return err

@@ -21,8 +21,9 @@ func (in *incoming) answer(buf []byte, result any, err error) []byte {
 		return buf
 	}
 	if err == nil && in.route.streams {
-		if err = in.lastItem(result); err == error(errItem) {
-			result, err = nil, nil
+		var sent bool
+		if sent, err = in.lastItem(result); sent {
+			result = nil
 		}
 	}
 	if err != nil {

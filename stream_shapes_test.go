@@ -264,3 +264,46 @@ func TestStreamsOfVersion1(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// TestReplyMadeOfItems: what is sent may be made of what is received, in one goroutine.
+func TestReplyMadeOfItems(t *testing.T) {
+	p := newPair(t, nil, nil, func(srv *Server, cli *Client) {
+		srv.OnMessage("/lines", func(items iter.Seq2[string, error]) io.Reader {
+			next, stop := iter.Pull2(items)
+			return &pulled{next, stop}
+		})
+	})
+	s, err := p.cc.OpenStream(bounded(t), "/lines", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"a", "b"} {
+		if err := s.Send(line); err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		if err := s.Recv(&got); string(got) != line || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+	_ = s.CloseSend()
+	if err := s.Recv(nil); err != io.EOF {
+		t.Error(err)
+	}
+}
+
+// pulled reads items, each as long as it is.
+type pulled struct {
+	next func() (string, error, bool)
+	stop func()
+}
+
+func (r *pulled) Read(p []byte) (int, error) {
+	item, err, ok := r.next()
+	if !ok {
+		return 0, io.EOF
+	}
+	return copy(p, item), err
+}
+
+func (r *pulled) Close() error { r.stop(); return nil }
