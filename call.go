@@ -101,18 +101,18 @@ func (c *Conn) sendRequest(ctx context.Context, m *mode, s *slot, st *Stream, f 
 		err = st.sendParts(itemContext{ctx}, f, m.part, FlagStream|FlagWait)
 	}
 	if err == nil {
-		if st != nil {
-			st.torn = false
-		}
 		s.pos, err = c.proto.out.put(ctx, f, busy)
 	}
 	switch {
 	case err == nil:
+		if st != nil {
+			st.torn = false
+		}
 		return true, nil
 	case err == io.EOF: // the answer has come already, or the connection is lost
 		s.pos = math.MaxUint64 // the request was not sent to its end
 		return true, nil
-	case st == nil || !st.torn && !st.parted:
+	case st == nil || !st.torn:
 		return false, notSent(err)
 	}
 	c.withdrawHalf(s)

@@ -127,7 +127,7 @@ func (c *Conn) refuseLong(p *received, cause error) error {
 			s.answer = answer{err: localErr(TooLong, Answered, cause, "the answer has %d bytes, at most %d are accepted", p.length, c.proto.in.max)}
 			s.deliver()
 		}
-	case p.flag&(FlagWait|FlagResponse) == FlagWait && string(p.code) != pieceCode:
+	case p.flag&(FlagWait|FlagResponse) == FlagWait && (p.flag&FlagStream == 0 || string(p.code) != pieceCode):
 		c.dropHalf(p.seq)
 		msg := fmt.Sprintf("the packet has %d bytes of payload, at most %d are accepted", p.length, c.proto.in.max)
 		if err := c.reject(p.seq, TooLong, msg); err != nil {

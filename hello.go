@@ -20,6 +20,8 @@ const (
 	agent = "flyrpc-go/0.1"
 	// maxHello is the largest payload accepted before hello, in bytes.
 	maxHello = 16 << 10
+	// maxInfo is the most bytes of it that the server's application may take.
+	maxInfo = maxHello - 1<<10
 	// defaultPeerFrame is the largest payload a peer takes that doesn't say.
 	defaultPeerFrame = 64 << 10
 	// defaultPeerWindow is the credit that a peer gives at first that doesn't say.

@@ -39,30 +39,36 @@ func (c *Conn) send(ctx context.Context, call *Outgoing) error {
 		*buf = enc
 		c.ep.scratch.Put(buf)
 	}
-	if err != nil {
-		return notSent(err)
-	}
-	return nil
+	return err
 }
 
-// message sends a one-way message, when there is credit for it.
+// message sends a one-way message, when there is credit for it. The error is an Error: not sent, or not processed if
+// pieces of it were.
 func (c *Conn) message(ctx context.Context, m *mode, f *frame) error {
 	if m.v1 {
 		_, err := c.proto.out.put(ctx, f, false)
-		return err
+		return unsent(err)
 	}
 	if f.size() > m.messagePart() {
 		return c.largeMessage(ctx, m, f)
 	}
 	cost := flow.Cost(f.size())
 	if err := c.messages.spend(ctx, c, cost, "more one-way messages"); err != nil {
-		return err
+		return notSent(err)
 	}
 	_, err := c.proto.out.put(ctx, f, false)
 	if err != nil {
 		c.messages.refund(cost)
 	}
-	return err
+	return unsent(err)
+}
+
+// unsent is notSent for an error that may be nil.
+func unsent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return notSent(err)
 }
 
 // messagePart returns the most bytes of payload in the last, or only, packet of a one-way message.
@@ -73,12 +79,12 @@ func (m *mode) messagePart() int { return min(m.maxFrame, maxPart, flow.Part(m.m
 func (c *Conn) largeMessage(ctx context.Context, m *mode, f *frame) error {
 	s, _, err := c.calls.acquire(ctx)
 	if err != nil {
-		return err
+		return notSent(err)
 	}
 	st := newStream(c, s.seq, FlagStream)
 	if err := c.calls.attach(s, st, false); err != nil {
 		c.calls.withdraw(s)
-		return err
+		return notSent(err)
 	}
 	f.seq = s.seq
 	part := min(m.part, m.messagePart())
@@ -97,12 +103,13 @@ func (c *Conn) largeMessage(ctx context.Context, m *mode, f *frame) error {
 	switch {
 	case err == nil:
 		c.fence(s)
+		return nil
 	case st.torn:
 		c.withdrawHalf(s)
-	default:
-		c.calls.withdraw(s)
+		return notProcessed(err)
 	}
-	return err
+	c.calls.withdraw(s)
+	return notSent(err)
 }
 
 // fence sends a ping with the sequence of a message that was sent in pieces. Its answer frees the slot.

@@ -133,7 +133,7 @@ type ServerOpts struct {
 	AllowV1 bool
 	// Zip says what the server compresses. Default: nothing.
 	Zip Zip
-	// Info is what the server says of itself in hello: any value that encoding/json takes.
+	// Info is what the server says of itself in hello: any value that encoding/json takes, at most 15 KiB of JSON.
 	Info any
 	// Transports are more ways to listen, by their URL schemes, beside those built in.
 	Transports []transport.Transport

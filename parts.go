@@ -149,7 +149,7 @@ func (s *Stream) sendPart(ctx context.Context, flag Flag, part []byte, keep bool
 	}
 	_, err := s.conn.proto.out.put(ctx, &f, false)
 	if err == nil {
-		s.torn, s.parted = true, true
+		s.torn = true
 	}
 	return err
 }

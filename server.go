@@ -42,7 +42,7 @@ type Server struct {
 }
 
 // NewServer returns a Server that doesn't listen yet. A nil opts means the defaults.
-// It panics if opts.Info can't be encoded as JSON or two of opts.Transports have the same scheme.
+// It panics if opts.Info can't be encoded as JSON or has more than 15 KiB so, or two of opts.Transports have the same scheme.
 func NewServer(opts *ServerOpts) *Server {
 	var o ServerOpts
 	if opts != nil {
@@ -55,6 +55,9 @@ func NewServer(opts *ServerOpts) *Server {
 	info, err := marshalInfo("ServerOpts.Info", o.Info)
 	if err != nil {
 		panic(err.Error())
+	}
+	if len(info) > maxInfo {
+		panic(fmt.Sprintf("flyrpc: NewServer: ServerOpts.Info has %d bytes as JSON, at most %d are possible", len(info), maxInfo))
 	}
 	s := &Server{
 		Router: NewRouter(), opts: o, transports: table,

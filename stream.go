@@ -41,8 +41,7 @@ type Stream struct {
 	meta   []byte
 	sent   bool         // an item, or a part of one
 	broken error        // why nothing more can be sent
-	parted bool         // something was sent in pieces
-	torn   bool         // a part of an item was sent and the rest never will be
+	torn   bool         // a part of an item, or of the request, was sent, and the rest wasn't
 	burst  atomic.Int32 // items sent since Recv last waited
 
 	recvMu   sync.Mutex
@@ -58,7 +57,9 @@ func newStream(c *Conn, seq uint16, flag Flag) *Stream {
 	s.in.half = c.ep.limits.window / 2
 	s.in.ready = make(chan struct{}, 1)
 	s.in.chunk = -1
-	s.final = make(chan struct{}, 1)
+	if flag&FlagResponse == 0 {
+		s.final = make(chan struct{}, 1)
+	}
 	s.out.begin(c.settled().window)
 	return s
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -221,4 +222,38 @@ func TestShutdownAmidPieces(t *testing.T) {
 			t.Error(err, Outcome(err))
 		}
 	}
+}
+
+// TestHalfMessage: a one-way message of which only pieces were sent when its context ended was not processed, and leaves
+// nothing behind.
+func TestHalfMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cli, w := clientWire(t, nil)
+		go cli.Connect(t.Context())
+		w.serverHello(`{"flyrpc":2,"serializers":["json"],"codes":0,"window":2000}`)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantFailed(t, cli.SendMessage(ctx, "/x", make([]byte, 100_000)), Timeout, NotProcessed)
+		var seq uint16
+		for { // pieces, and then the end of it
+			h, _ := w.recvHeader()
+			if seq = h.seq; string(h.code) == cancelCode {
+				break
+			}
+		}
+		w.send(Packet{Flag: FlagResponse, Sequence: seq, Code: string(Canceled)})
+		synctest.Wait()
+		wantEmpty(t, "client", cli.Conn())
+	})
+}
+
+// TestLongInfo: what a server says of itself has to fit the answer to hello.
+func TestLongInfo(t *testing.T) {
+	defer func() {
+		if text, _ := recover().(string); !strings.Contains(text, "ServerOpts.Info") {
+			t.Errorf("panic %q", text)
+		}
+	}()
+	NewServer(&ServerOpts{Info: strings.Repeat("x", maxInfo)})
 }
