@@ -210,7 +210,9 @@ func (c *Conn) beforeWait() {
 		_ = c.proto.conn.SetReadDeadline(time.Now().Add(c.ep.limits.helloTimeout))
 	}
 	c.proto.out.kick()
-	if c.batch > 1 || c.woken && c.proto.in.brief { // let what came together be answered together, before looking for more
+	// What came together is to be answered together, before looking for more; and whoever has got an answer amid a
+	// transfer, of which there is always more to read, is to go on.
+	if c.batch > 1 || c.woken && c.proto.in.brief {
 		runtime.Gosched()
 	}
 	c.batch, c.woken = 0, false

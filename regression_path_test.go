@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-flyrpc/flyrpc/transport"
@@ -55,7 +56,7 @@ func (s *slowTry) TryWrite(b []byte) (int, error) {
 }
 
 // TestSilentHelloShutdown: hello, the end of the silence before it and Shutdown at the same time don't
-// lock up.
+// lock up. It runs in real time: Shutdown waits for a mutex, at which the time of synctest stands still.
 func TestSilentHelloShutdown(t *testing.T) {
 	near, far := transport.Pipe(nil)
 	st := &slowTry{MemConn: far, in: make(chan struct{}), gate: make(chan struct{})}
@@ -84,41 +85,29 @@ func TestByeRefusesCompressed(t *testing.T) {
 		ZipNone: noise(60 << 10),
 		ZipZstd: noise(60<<10) + strings.Repeat("a", 20<<10),
 	} {
-		near, far := transport.Pipe(nil)
-		cli := NewClientConn(near, quietOpts(&ClientOpts{MaxQueued: 100 << 10, Zip: Zip{Body: method}}))
-		t.Cleanup(func() { cli.Close() })
-		w := newWireEnd(t, far)
-		go cli.Connect(context.Background())
-		w.serverHello(`{"flyrpc":2,"serializers":["json"],"inflate":["zstd"],"codes":0,"messages":10000000}`)
-		eventually(func() bool { return cli.Conn() != nil })
-		c := cli.Conn()
-		for range 4 { // the peer doesn't read: the pipe, the writer and the queue have one each
-			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-			_ = c.SendMessage(ctx, "/fill", []byte(noise(60<<10)))
-			cancel()
-		}
-		late := make(chan error, 1)
-		go func() {
-			late <- c.Call(context.Background(), "/late", []byte(message), nil)
-		}()
-		time.Sleep(50 * time.Millisecond) // it waits for room
-		w.send(Packet{Code: "fly.bye"})
-		eventually(func() bool { return c.bye.Load() != nil })
-		for { // now the peer reads
-			w.conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-			b := make([]byte, 64<<10)
-			n, err := w.conn.Read(b)
-			w.buf = append(w.buf, b[:n]...)
-			if err != nil {
-				break
+		synctest.Test(t, func(t *testing.T) {
+			cli, w := clientWire(t, &ClientOpts{MaxQueued: 100 << 10, Zip: Zip{Body: method}})
+			go cli.Connect(t.Context())
+			w.serverHello(`{"flyrpc":2,"serializers":["json"],"inflate":["zstd"],"codes":0,"messages":10000000}`)
+			synctest.Wait()
+			c := cli.Conn()
+			for range 4 { // the peer doesn't read: the pipe, the writer and the queue have one each
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				_ = c.SendMessage(ctx, "/fill", []byte(noise(60<<10)))
+				cancel()
 			}
-		}
-		if bytes.Contains(w.buf, []byte("/late\x00")) {
-			t.Errorf("%v: a request was sent after bye", method)
-		}
-		if err := within(t, late); Outcome(err) != NotSent && Outcome(err) != NotProcessed {
-			t.Errorf("%v: %v, %v", method, err, Outcome(err))
-		}
+			late := make(chan error, 1)
+			go func() { late <- c.Call(t.Context(), "/late", []byte(message), nil) }()
+			synctest.Wait() // it waits for room
+			w.send(Packet{Code: "fly.bye"})
+			synctest.Wait()
+			for range 3 { // now the peer reads
+				if p := w.recv(); p.Code != "/fill" {
+					t.Errorf("%v: %q was sent after bye", method, p.Code)
+				}
+			}
+			wantFailed(t, <-late, Unavailable, NotSent)
+		})
 	}
 }
 

@@ -300,7 +300,7 @@ func BenchmarkCallsBesideTransfer(b *testing.B) {
 			cli, _ := benchPair(b, handlers)
 			var alone, beside, speedAlone, speedBeside []float64
 			for range b.N {
-				alone = append(alone, p99(cli, 3000, nil))
+				alone = append(alone, p99(b, cli, 3000, nil))
 				begin := time.Now()
 				if err := transfer(cli); err != nil {
 					b.Fatal(err)
@@ -315,7 +315,7 @@ func BenchmarkCallsBesideTransfer(b *testing.B) {
 					}
 					speedBeside = append(speedBeside, total/time.Since(begin).Seconds()/(1<<20))
 				}()
-				beside = append(beside, p99(cli, 1<<30, done))
+				beside = append(beside, p99(b, cli, 1<<30, done))
 			}
 			b.ReportMetric(median(alone), "p99-alone-us")
 			b.ReportMetric(median(beside), "p99-beside-us")
@@ -327,7 +327,7 @@ func BenchmarkCallsBesideTransfer(b *testing.B) {
 }
 
 // p99 returns the 99th percentile, in microseconds, of calls that are made one after the other: n, or until done.
-func p99(cli *Client, n int, done <-chan struct{}) float64 {
+func p99(b *testing.B, cli *Client, n int, done <-chan struct{}) float64 {
 	var took []float64
 	m, ctx := newBenchMessage(), context.Background()
 	for range n {
@@ -341,8 +341,8 @@ func p99(cli *Client, n int, done <-chan struct{}) float64 {
 		}
 		begin := time.Now()
 		var reply benchMessage
-		if err := cli.Call(ctx, "/echo", m, &reply); err != nil {
-			return 0
+		if err := cli.Call(ctx, "/echo", m, &reply); err != nil || reply.ID != m.ID {
+			b.Fatal(reply, err)
 		}
 		took = append(took, float64(time.Since(begin).Nanoseconds())/1000)
 	}

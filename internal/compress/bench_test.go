@@ -123,7 +123,7 @@ func BenchmarkCode(b *testing.B) {
 			var c compress.Codec
 			packed, ok := c.AppendCode(nil, code, m)
 			if !ok {
-				b.Skip("not smaller")
+				b.Fatal("not smaller")
 			}
 			b.ReportAllocs()
 			var dst [128]byte
