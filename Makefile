@@ -2,7 +2,8 @@
 
 FUZZTIME ?= 20s
 COUNT    ?= 3
-BENCH    ?= .
+BENCH     ?= .
+BENCHTIME ?= 1s
 MINCOVER ?= 85
 
 GO  ?= go
@@ -44,8 +45,8 @@ build: ## build and vet every module by itself, without the workspace
 fuzz: ## run each fuzz test for FUZZTIME (20s), one after another
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) sh internal/tools/fuzz.sh
 
-bench: ## run the benchmarks of the root package that match BENCH (all)
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem .
+bench: ## run the benchmarks of the root package that match BENCH (all), for BENCHTIME (1s) each
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem .
 
 conform: ## play the conformance scenarios against FlyRPC, or against the server at ADDR (SECTION alone)
 	@if [ -n "$(ADDR)" ]; then $(GO) run ./internal/wiretest/cmd -dial '$(ADDR)' -section '$(SECTION)'; \

@@ -15,13 +15,13 @@ import (
 )
 
 // benchPair connects a client to a server over TCP on loopback.
-func benchPair(b *testing.B, register func(*Server)) (*Client, []*Conn) {
+func benchPair(b *testing.B, register func(*Server), opts *ClientOpts) (*Client, []*Conn) {
 	srv := NewServer(nil)
 	register(srv)
 	l := benchListen(b)
 	go srv.Serve(l)
 	b.Cleanup(func() { srv.Close() })
-	cli, err := Dial(context.Background(), l.Addr().String(), nil)
+	cli, err := Dial(context.Background(), l.Addr().String(), opts)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func BenchmarkItems(b *testing.B) {
 	}
 	for _, path := range []string{"/seq", "/stream"} {
 		b.Run("receive"+path, func(b *testing.B) {
-			cli, conns := benchPair(b, handlers)
+			cli, conns := benchPair(b, handlers, nil)
 			measureItems(b, conns, func() error {
 				n := 0
 				for _, err := range Receive[benchMessage](context.Background(), cli, path, b.N) {
@@ -92,7 +92,7 @@ func BenchmarkItems(b *testing.B) {
 	}
 	for _, path := range []string{"/takeseq", "/take"} {
 		b.Run("upload"+path, func(b *testing.B) {
-			cli, conns := benchPair(b, handlers)
+			cli, conns := benchPair(b, handlers, nil)
 			measureItems(b, conns, func() error {
 				n, err := Upload[int](context.Background(), cli, path, nil, repeat(m, b.N))
 				if err != nil {
@@ -168,7 +168,7 @@ func BenchmarkBulk(b *testing.B) {
 	}
 	run := func(name string, f func(b *testing.B, cli *Client) error) {
 		b.Run(name, func(b *testing.B) {
-			cli, _ := benchPair(b, handlers)
+			cli, _ := benchPair(b, handlers, nil)
 			b.SetBytes(size)
 			b.ResetTimer()
 			if err := f(b, cli); err != nil {
@@ -263,15 +263,24 @@ type onlyWriter struct{}
 func (onlyWriter) Write(p []byte) (int, error) { return len(p), nil }
 
 // BenchmarkCallsBesideTransfer measures how long a 64-byte call takes, at the 99th percentile, alone and while
-// 256 MiB are on their way on the same connection, as one stream of a reader and as messages of 4 MiB; and how fast the
-// transfer is, alone and beside the calls.
+// 256 MiB are on their way on the same connection: as one stream of a reader, as one message, and as replies of 4 MiB one
+// after the other; and how fast the transfer is, alone and beside the calls. The percentiles are those of the calls of all
+// rounds together; a round alone has too few calls: -benchtime 10x makes 10.
 func BenchmarkCallsBesideTransfer(b *testing.B) {
 	const total = 256 << 20
-	large := make([]byte, 4<<20)
+	large := make([]byte, total)
 	handlers := func(s *Server) {
 		s.OnMessage("/echo", func(_ *Context, m *benchMessage) (*benchMessage, error) { return m, nil })
 		s.OnMessage("/reader", func(n int) io.Reader { return io.LimitReader(sevens{}, int64(n)) })
-		s.OnMessage("/large", func() []byte { return large })
+		s.OnMessage("/large", func(n int) []byte { return large[:n] })
+	}
+	messages := func(cli *Client, size int) error {
+		for range total / size {
+			if data, err := Call[[]byte](context.Background(), cli, "/large", size); err != nil || len(data) != size {
+				return fmt.Errorf("%d bytes, %w", len(data), err)
+			}
+		}
+		return nil
 	}
 	transfers := map[string]func(cli *Client) error{
 		"reader": func(cli *Client) error {
@@ -285,59 +294,50 @@ func BenchmarkCallsBesideTransfer(b *testing.B) {
 			}
 			return err
 		},
-		"messages": func(cli *Client) error {
-			for range total / len(large) {
-				if _, err := Call[[]byte](context.Background(), cli, "/large", nil); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+		"message": func(cli *Client) error { return messages(cli, total) },
+		"4MiB":    func(cli *Client) error { return messages(cli, 4<<20) },
 	}
-	for _, name := range []string{"reader", "messages"} {
-		transfer := transfers[name]
-		b.Run(name, func(b *testing.B) {
-			cli, _ := benchPair(b, handlers)
-			var alone, beside, speedAlone, speedBeside []float64
-			for range b.N {
-				alone = append(alone, p99(b, cli, 3000, nil))
-				begin := time.Now()
-				if err := transfer(cli); err != nil {
-					b.Fatal(err)
-				}
-				speedAlone = append(speedAlone, total/time.Since(begin).Seconds()/(1<<20))
-				done := make(chan struct{})
-				begin = time.Now()
-				go func() {
-					defer close(done)
-					if err := transfer(cli); err != nil {
-						b.Error(err)
-					}
-					speedBeside = append(speedBeside, total/time.Since(begin).Seconds()/(1<<20))
-				}()
-				beside = append(beside, p99(b, cli, 1<<30, done))
-			}
-			b.ReportMetric(median(alone), "p99-alone-us")
-			b.ReportMetric(median(beside), "p99-beside-us")
-			b.ReportMetric(median(beside)/median(alone), "p99-ratio")
-			b.ReportMetric(median(speedAlone), "MiB/s-alone")
-			b.ReportMetric(median(speedBeside)/median(speedAlone), "speed-ratio")
-		})
+	for _, name := range []string{"reader", "message", "4MiB"} {
+		b.Run(name, func(b *testing.B) { benchBeside(b, handlers, total, transfers[name]) })
 	}
 }
 
-// p99 returns the 99th percentile, in microseconds, of calls that are made one after the other: n, or until done.
-func p99(b *testing.B, cli *Client, n int, done <-chan struct{}) float64 {
-	var took []float64
+// benchBeside measures calls alone and beside a transfer of total bytes, and the transfer alone and beside the calls.
+func benchBeside(b *testing.B, handlers func(*Server), total int, transfer func(*Client) error) {
+	cli, _ := benchPair(b, handlers, &ClientOpts{MaxMessage: total})
+	var alone, beside, speedAlone, speedBeside []float64
+	timed := func() float64 {
+		begin := time.Now()
+		if err := transfer(cli); err != nil {
+			b.Error(err)
+		}
+		return float64(total) / time.Since(begin).Seconds() / (1 << 20)
+	}
+	for range b.N {
+		alone = append(alone, latencies(b, cli, 3000, nil)...)
+		speedAlone = append(speedAlone, timed())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			speedBeside = append(speedBeside, timed())
+		}()
+		beside = append(beside, latencies(b, cli, 1<<30, done)...)
+	}
+	b.ReportMetric(p99(alone), "p99-alone-us")
+	b.ReportMetric(p99(beside), "p99-beside-us")
+	b.ReportMetric(p99(beside)/p99(alone), "p99-ratio")
+	b.ReportMetric(median(speedAlone), "MiB/s-alone")
+	b.ReportMetric(median(speedBeside)/median(speedAlone), "speed-ratio")
+}
+
+// latencies returns what calls take that are made one after the other, in microseconds: n, or until done.
+func latencies(b *testing.B, cli *Client, n int, done <-chan struct{}) (took []float64) {
 	m, ctx := newBenchMessage(), context.Background()
 	for range n {
 		select {
 		case <-done:
-			n = 0
+			return took
 		default:
-		}
-		if n == 0 {
-			break
 		}
 		begin := time.Now()
 		var reply benchMessage
@@ -346,8 +346,13 @@ func p99(b *testing.B, cli *Client, n int, done <-chan struct{}) float64 {
 		}
 		took = append(took, float64(time.Since(begin).Nanoseconds())/1000)
 	}
-	slices.Sort(took)
-	return took[len(took)*99/100]
+	return took
+}
+
+// p99 returns the 99th percentile.
+func p99(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)*99/100]
 }
 
 func median(v []float64) float64 {
@@ -369,7 +374,7 @@ func BenchmarkUnreadStream(b *testing.B) {
 					}
 					return nil
 				})
-			})
+			}, nil)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			if unread == 1 {
