@@ -50,14 +50,12 @@ func (c *Conn) cast(encoded map[broadcastKey]*castFrame, path string, message an
 	if f == nil {
 		f = &castFrame{frame: frame{code: path, path: true}}
 		call := &Outgoing{Conn: c, Path: path, Message: message, OneWay: true}
-		enc, _, err := c.compose(context.Background(), m, call, &f.frame, nil, nil)
+		_, plain, err := c.compose(context.Background(), m, call, &f.frame, new(encBuf), nil)
 		if err != nil {
 			return err
 		}
-		f.plain = len(enc)
-		if raw, ok := message.([]byte); ok && f.plain == 0 {
-			f.plain = len(raw)
-		}
+		f.plain = plain
+		f.lent = nil // it is never free again
 		if !f.keep { // it may be sent later
 			f.body, f.keep = append([]byte(nil), f.body...), true
 		}

@@ -72,12 +72,8 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 			f.flag |= FlagStream
 		}
 	}
-	s.enc, s.meta, err = c.compose(ctx, m, call, &f, s.enc[:0], s.meta[:0])
-	if err != nil {
+	if s.meta, _, err = c.compose(ctx, m, call, &f, &s.enc, s.meta[:0]); err != nil {
 		return nil, notSent(err)
-	}
-	if len(s.enc) >= largeBody && f.zipped == nil {
-		s.enc = nil // the writer may have it
 	}
 	queued, err = c.sendRequest(ctx, m, s, call.stream, &f, busy)
 	c.ep.unborrow(&f)
@@ -150,35 +146,38 @@ func notSent(err error) error {
 	return &unsent
 }
 
-// compose encodes the message and the metadata of a call into f. It returns the
-// buffers for both, to be used again.
-func (c *Conn) compose(ctx context.Context, m *mode, call *Outgoing, f *frame, enc, meta []byte) (_, _ []byte, err error) {
+// compose encodes the message and the metadata of a call into f, in the buffers e and meta. It returns the latter, to be
+// used again, and how many bytes the message has that isn't compressed.
+func (c *Conn) compose(ctx context.Context, m *mode, call *Outgoing, f *frame, e *encBuf, meta []byte) (_ []byte, plain int, err error) {
 	if err := checkCode(call.Path); err != nil {
-		return enc, meta, localErr(BadRequest, NotSent, err, "%v", err)
+		return meta, 0, localErr(BadRequest, NotSent, err, "%v", err)
 	}
 	if len(call.Path) > 0 && call.Path[0] == learnedMark {
-		return enc, meta, localErr(BadRequest, NotSent, nil, "the path %.20q begins with byte 1, and no path begins so", call.Path)
+		return meta, 0, localErr(BadRequest, NotSent, nil, "the path %.20q begins with byte 1, and no path begins so", call.Path)
 	}
-	f.keep = true
-	body, kind := enc, bytesBody
+	kind := bytesBody
 	if raw, ok := call.Message.([]byte); ok && len(raw) >= largeBody { // the writer copies it
-		body, f.keep = raw, false
-	} else if enc, kind, err = encodeBody(enc, call.Message, m.ser, m.v1); err != nil {
-		return enc, meta, localErr(BadRequest, NotSent, err, "%v", err)
+		f.body = raw
 	} else {
-		body = enc
+		var enc []byte
+		defer func() { e.done(&c.ep.bufs, f, enc) }()
+		enc, kind, err = encodeBody(e.take(&c.ep.bufs, rawLen(call.Message)), call.Message, m.ser, m.v1)
+		if err != nil {
+			return meta, 0, localErr(BadRequest, NotSent, err, "%v", err)
+		}
+		f.body, f.keep = enc, true
 	}
 	if !m.v1 {
 		if meta, err = requestMeta(ctx, meta, kind); err != nil {
-			return enc, meta, err
+			return meta, 0, err
 		}
 	}
-	f.body, f.meta = body, meta
-	if len(body) > m.maxMessage {
-		return enc, meta, localErr(TooLong, NotSent, nil, "the message has %d bytes, the other end accepts %d", len(body), m.maxMessage)
+	f.meta = meta
+	if plain = len(f.body); plain > m.maxMessage {
+		return meta, plain, localErr(TooLong, NotSent, nil, "the message has %d bytes, the other end accepts %d", plain, m.maxMessage)
 	}
 	c.ep.zip(f, m)
-	return enc, meta, nil
+	return meta, plain, nil
 }
 
 // requestMeta appends the metadata of a call or message made with ctx.
@@ -241,10 +240,11 @@ func (c *Conn) giveUp(s *slot) {
 // take decodes the answer in s into reply, or returns what failed.
 func (c *Conn) take(ctx context.Context, s *slot, reply any) error {
 	b, err := c.answerOf(ctx, s)
-	if err != nil || reply == nil {
-		return err
+	if err == nil && reply != nil {
+		err = badItem(b.decode(reply))
 	}
-	return badItem(b.decode(reply))
+	c.ep.bufs.put(s.answer.lent)
+	return err
 }
 
 // answerOf returns the body of the answer in s, or the error that it is.
@@ -275,7 +275,7 @@ func (c *Conn) answerOf(ctx context.Context, s *slot) (body, error) {
 func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, notProcessed bool, details body, err error) {
 	m := c.mode.Load()
 	if a.whole != nil {
-		a.payload = a.whole.join(&c.ep.bufs)
+		a.payload = a.whole.joinFor(a.flag, &c.ep.bufs)
 	}
 	meta, data, err := splitMeta(a.flag, a.payload)
 	if err != nil {
@@ -309,16 +309,11 @@ func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, notProcessed 
 			details = body{data: append([]byte(nil), e.Value...), ser: m.ser}
 		}
 	}
+	if !a.shared && b.kind != bytesBody {
+		a.lent, b.shared = a.payload, true
+	}
 	if v, ok := ctx.Value(outgoingKey).(*outgoingValues); ok && v.reply != nil {
 		*v.reply = userMeta(meta)
 	}
 	return b, notProcessed, details, nil
-}
-
-// borrow returns a buffer to encode a message in.
-func (ep *endpoint) borrow() *[]byte {
-	if b, ok := ep.scratch.Get().(*[]byte); ok {
-		return b
-	}
-	return new([]byte)
 }

@@ -26,44 +26,6 @@ const (
 	lostAfter = 30 * time.Second
 )
 
-type slotState uint8
-
-const (
-	slotFree      slotState = iota
-	slotOpen                // the caller waits
-	slotAnswered            // the reader, or a failure, has an answer for the caller
-	slotAbandoned           // the caller gave up; the answer is still to come
-)
-
-// slot is where one call waits for its answer. It is used again by later calls.
-type slot struct {
-	seq   uint16
-	state slotState     // guarded by callTable.mu
-	held  bool          // abandoned, and the other end is still to be told
-	late  bool          // the answer came while held
-	ready chan struct{} // capacity 1: the answer is there
-	next  *slot         // in a list of free slots
-	since time.Time     // when the caller gave up
-
-	stream *Stream // items, and what is larger than a packet; nil while there is none
-	pos    uint64  // where in the stream of packets the request begins
-	isPing bool
-	answer answer
-	buf    []byte // for small answers
-	enc    []byte // for encoding the request
-	meta   []byte
-}
-
-// answer is what came of a call.
-type answer struct {
-	flag    Flag
-	code    string
-	payload []byte
-	whole   *pieces // the payload of what came in pieces, instead
-	shared  bool    // payload is the slot's buffer
-	err     error   // instead of all that: the connection failed, or the answer is too long
-}
-
 // callTable holds the calls that this side has open on a connection.
 type callTable struct {
 	mu        sync.Mutex
@@ -245,17 +207,6 @@ func (t *callTable) claim(seq uint16) (s *slot, others bool) {
 	return s, t.wanted > 0
 }
 
-// deliver hands the answer in a slot that claim returned to its caller.
-func (s *slot) deliver() { s.answeredBy() <- struct{}{} }
-
-// answeredBy returns the channel by which the caller is told of its answer.
-func (s *slot) answeredBy() chan struct{} {
-	if s.stream != nil && s.stream.open {
-		return s.stream.final
-	}
-	return s.ready
-}
-
 // withdraw frees the slot of a call that was never sent.
 func (t *callTable) withdraw(s *slot) {
 	t.mu.Lock()
@@ -278,27 +229,6 @@ func (t *callTable) release(s *slot) {
 	t.put(s)
 	t.mu.Unlock()
 	t.onFree()
-}
-
-// trim drops what a slot doesn't keep between calls.
-func (s *slot) trim() {
-	s.answer = answer{}
-	if s.stream != nil {
-		s.stream = nil
-		select { // the first item, of which nobody was told in time
-		case <-s.ready:
-		default:
-		}
-	}
-	if cap(s.enc) > maxKeptBody {
-		s.enc = nil
-	}
-	if cap(s.buf) > maxKeptBody {
-		s.buf = nil
-	}
-	if cap(s.meta) > maxKeptBody {
-		s.meta = nil
-	}
 }
 
 // put makes s free and hands it on to whoever waits longest. It is called with the

@@ -29,7 +29,8 @@ type endpoint struct {
 	watcher watcher
 	zipOpts Zip
 	zipper  *compress.Codec
-	scratch sync.Pool // *[]byte, to encode messages in
+	scratch sync.Pool // *[]byte, to compress bodies in
+	encs    sync.Pool // *encBuf, to encode one-way messages in
 	invoke  Invoker   // with the interceptors, or nil
 	sers    []serializer.Serializer
 	v1ser   serializer.Serializer
@@ -127,6 +128,7 @@ func newConn(ep *endpoint, nc net.Conn) *Conn {
 	c.proto.in.wait = c.beforeWait
 	c.in.limit = ep.limits.maxCalls
 	c.inflating.begin(ep.limits.maxMessage)
+	c.joins = flow.NewTurns[*Stream](maxJoins)
 	c.in.window = flow.NewWindow(ep.limits.messages)
 	c.in.room = make(chan struct{}, 1)
 	c.in.canWait = func() bool { return !c.calls.awaits() }

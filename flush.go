@@ -138,7 +138,6 @@ func (w *writer) tryBatch() (left int, err error) {
 		}
 		if n < len(s.b) {
 			s.b = s.b[n:]
-			s.pooled = false
 			return len(w.batch), nil
 		}
 		w.done()
@@ -210,7 +209,6 @@ func (w *writer) advance(n int) {
 		if n < len(s.b) {
 			w.count(s, n, 0)
 			s.b = s.b[n:]
-			s.pooled = false
 			return
 		}
 		n -= len(s.b)
@@ -231,9 +229,7 @@ func (w *writer) count(s *segment, n, calls int) {
 
 // done takes the first segment, which is written, off the batch.
 func (w *writer) done() {
-	if s := w.batch[0]; s.pooled {
-		w.bufs.put(s.b)
-	}
+	w.bufs.put(w.batch[0].lent)
 	w.batch[0] = segment{}
 	w.batch = w.batch[1:]
 }

@@ -265,6 +265,9 @@ func (s *Stream) grant(kick bool) {
 	}
 }
 
+// maxJoins is how many messages in pieces are completed at a time on a connection. Others wait with what fits their windows.
+const maxJoins = 4
+
 // claimJoin asks for the memory to complete what s has a part of.
 func (c *Conn) claimJoin(s *Stream, kick bool) {
 	c.joinMu.Lock()

@@ -28,6 +28,7 @@ type incoming struct {
 	cost    int32   // what it took as a one-way message
 	items   *Stream // nil until there is something for it; guarded by mu
 	payload []byte
+	lent    []byte  // the buffer that it is in, if that goes back when the handler has returned
 	whole   *pieces // the payload of what came in pieces, instead
 	meta    []byte
 	body    body

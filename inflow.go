@@ -121,7 +121,7 @@ func (in *inflow) payload(it item, bufs *buffers) []byte {
 	in.spent = nil
 	switch it.kind {
 	case largeItem:
-		in.spent = in.taking.large[it.at].join(bufs)
+		in.spent = in.taking.large[it.at].joinLent(bufs)
 		return in.spent
 	case nextChunk:
 		if in.chunk++; in.chunk > 0 {

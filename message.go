@@ -28,17 +28,17 @@ func (c *Conn) send(ctx context.Context, call *Outgoing) error {
 		return notSent(bye)
 	}
 	m := c.settled()
-	buf := c.ep.borrow()
+	e, ok := c.ep.encs.Get().(*encBuf)
+	if !ok {
+		e = new(encBuf)
+	}
 	f := frame{code: call.Path, path: true}
-	enc, _, err := c.compose(ctx, m, call, &f, (*buf)[:0], nil)
+	_, _, err := c.compose(ctx, m, call, &f, e, nil)
 	if err == nil {
 		err = c.message(ctx, m, &f)
 		c.ep.unborrow(&f)
 	}
-	if len(enc) < largeBody || f.zipped != nil {
-		*buf = enc
-		c.ep.scratch.Put(buf)
-	}
+	c.ep.encs.Put(e)
 	return err
 }
 

@@ -20,31 +20,22 @@ func (s *Stream) send(v any) (err error) {
 	if m.v1 {
 		return localErr(BadRequest, NotSent, nil, "a version 1 peer takes no items")
 	}
-	buf, pooled := s.enc, false
-	if n := rawLen(v); n >= largeBody && n <= partBuffer {
-		buf, pooled = s.conn.ep.bufs.getPart(), true
-	}
-	enc, kind, err := encodeBody(buf[:0], v, m.ser, false)
+	buf := s.enc.take(&s.conn.ep.bufs, rawLen(v))
+	enc, kind, err := encodeBody(buf, v, m.ser, false)
 	if err != nil {
+		s.enc.done(&s.conn.ep.bufs, nil, nil)
 		return localErr(BadRequest, NotSent, err, "%v", err)
 	}
 	if len(enc) > m.maxMessage {
+		s.enc.done(&s.conn.ep.bufs, nil, enc)
 		return localErr(TooLong, NotSent, nil, "the item has %d bytes, the other end accepts %d", len(enc), m.maxMessage)
 	}
 	s.meta = markKind(s.meta[:0], kind)
-	f := frame{flag: s.flag, seq: s.seq, meta: s.meta, body: enc, keep: !pooled, pooled: pooled}
+	f := frame{flag: s.flag, seq: s.seq, meta: s.meta, body: enc, keep: true}
 	if s.call == nil || !s.call.route.opts.noCompress() {
 		s.conn.ep.zip(&f, m)
 	}
-	switch {
-	case pooled && f.zipped != nil:
-		s.conn.ep.bufs.put(enc)
-	case pooled:
-	case len(enc) >= largeBody || cap(enc) > maxKeptItem:
-		s.enc = nil // the writer may have it
-	default:
-		s.enc = enc
-	}
+	s.enc.done(&s.conn.ep.bufs, &f, enc)
 	err = s.sendItem(&f, m)
 	s.conn.ep.unborrow(&f)
 	return err
@@ -60,9 +51,6 @@ func rawLen(v any) int {
 	}
 	return 0
 }
-
-// maxKeptItem is the largest buffer, in bytes, that a stream keeps to encode its items in.
-const maxKeptItem = 16 << 10
 
 // sendItem sends the frame of an item, in pieces if it is large.
 func (s *Stream) sendItem(f *frame, m *mode) error {
@@ -117,35 +105,41 @@ func (s *Stream) sendFailed(err error) error {
 // sendParts sends as pieces what of f doesn't fit a packet of size bytes of payload: f is then what remains.
 func (s *Stream) sendParts(ctx context.Context, f *frame, size int, flag Flag) error {
 	f.zipped = nil // the writer may have it
-	if f.pooled {  // in parts it can't be told when it is free again
-		f.pooled, f.keep = false, true
-	}
+	f.keep = f.keep || f.lent != nil
 	if len(f.meta) > 0 {
 		head := appendMetaBlock(nil, f.meta)
 		f.meta, f.flag = nil, f.flag|FlagMeta
 		for ; len(head) > 0; head = head[min(len(head), size):] {
-			if err := s.sendPart(ctx, flag, head[:min(len(head), size)], false); err != nil {
+			if err := s.sendPart(ctx, flag, head[:min(len(head), size)], false, nil); err != nil {
 				return err
 			}
 		}
 	}
 	for len(f.body) > size {
-		if err := s.sendPart(ctx, flag, f.body[:size:size], f.keep); err != nil {
+		part, rest, lent := f.body[:size:size], f.body[size:], []byte(nil)
+		if f.lent != nil && len(rest) < largeBody { // which is copied when it is queued, as late as it may be
+			lent = f.lent
+			f.lent = s.conn.ep.bufs.copyOf(rest)
+			rest = f.lent
+		}
+		if err := s.sendPart(ctx, flag, part, f.keep, lent); err != nil {
 			return err
 		}
-		f.body = f.body[size:]
+		f.body = rest
 	}
 	return nil
 }
 
-// sendPart sends one piece.
-func (s *Stream) sendPart(ctx context.Context, flag Flag, part []byte, keep bool) error {
+// sendPart sends one piece. If keep is true, part may be held until it is written; lent is the connection's buffer that it is
+// the last piece in, or nil.
+func (s *Stream) sendPart(ctx context.Context, flag Flag, part []byte, keep bool, lent []byte) error {
 	if err := s.out.spend(ctx, s.conn, flow.Cost(len(part)), "a large message"); err != nil {
 		return err
 	}
-	f := frame{flag: flag, seq: s.seq, code: pieceCode, body: part, keep: keep, of: s, bulk: true}
+	f := frame{flag: flag, seq: s.seq, code: pieceCode, body: part, keep: keep, lent: lent, of: s, bulk: true}
 	if !keep && len(part) >= largeBody { // here rather than with the writer's lock held
-		f.body, f.pooled = s.conn.ep.bufs.copyOf(part)
+		f.lent = s.conn.ep.bufs.copyOf(part)
+		f.body = f.lent
 	}
 	_, err := s.conn.proto.out.put(ctx, &f, false)
 	if err == nil {
@@ -168,7 +162,7 @@ func (s *Stream) sendReader(r io.Reader) error {
 		buf := s.conn.ep.bufs.getPart()
 		n, err := readSome(r, buf[:min(64<<10, max(1, m.part-len(meta)-1))])
 		if n > 0 {
-			f := frame{flag: s.flag, seq: s.seq, meta: meta, body: buf[:n], pooled: true}
+			f := frame{flag: s.flag, seq: s.seq, meta: meta, body: buf[:n], lent: buf}
 			if sendErr := s.sendItem(&f, m); sendErr != nil {
 				return sendErr
 			}

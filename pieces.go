@@ -97,14 +97,55 @@ func (w *pieces) fit(bufs *buffers) {
 	w.parts[0] = fitting
 }
 
-// join returns the whole payload and leaves w empty.
+// join returns the whole payload in memory of its own and leaves w empty.
 func (w *pieces) join(bufs *buffers) []byte {
 	if len(w.parts) == 1 {
-		whole := w.parts[0]
-		*w = pieces{}
-		return whole
+		return w.only()
 	}
-	whole := make([]byte, 0, w.n)
+	return w.joinIn(make([]byte, 0, w.n), bufs)
+}
+
+// joinLent is join in a buffer that is lent. The whole may be all of one.
+func (w *pieces) joinLent(bufs *buffers) []byte {
+	if len(w.parts) == 1 {
+		return w.only()
+	}
+	return w.joinIn(bufs.lend(w.n), bufs)
+}
+
+// joinFor is join for the packet with flag that completes the payload: in a buffer that is lent, unless whoever
+// takes raw bytes is to keep them.
+func (w *pieces) joinFor(flag Flag, bufs *buffers) []byte {
+	if len(w.parts) > 1 && w.isBytes(flag) {
+		return w.join(bufs)
+	}
+	return w.joinLent(bufs)
+}
+
+// isBytes reports whether the payload is raw bytes, or may be, for all that its first part says.
+func (w *pieces) isBytes(flag Flag) bool {
+	if flag&FlagMeta == 0 || flag&FlagZipPayload != 0 {
+		return false
+	}
+	meta, _, err := splitMeta(flag, w.parts[0])
+	for n := 0; err == nil && len(meta) > 0; n++ {
+		var e MetaEntry
+		if e, meta, err = nextMeta(meta, n); e.ID == MetaSerializer {
+			return string(e.Value) == rawBytes
+		}
+	}
+	return err != nil
+}
+
+// only returns the only part and leaves w empty.
+func (w *pieces) only() []byte {
+	whole := w.parts[0]
+	*w = pieces{}
+	return whole
+}
+
+// joinIn appends the parts to whole and leaves w empty.
+func (w *pieces) joinIn(whole []byte, bufs *buffers) []byte {
 	for _, part := range w.parts {
 		whole = append(whole, part...)
 		runtime.Gosched() // others wait for less

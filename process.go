@@ -18,7 +18,7 @@ func (in *incoming) Run(w *pool.Worker) {
 	w.Out = in.process(w.Out[:0])
 }
 
-// process handles the packet and answers it. buf is for encoding the answer; it returns
+// process handles the packet and answers it, and gives its memory back if nobody may have kept it. buf is for encoding the answer; it returns
 // the buffer to use next time.
 func (in *incoming) process(buf []byte) []byte {
 	if err := in.begin(); err != nil {
@@ -28,6 +28,7 @@ func (in *incoming) process(buf []byte) []byte {
 		buf = in.answer(buf, result, err)
 	}
 	in.end()
+	in.conn.ep.bufs.put(in.lent)
 	return buf
 }
 
@@ -44,7 +45,7 @@ func (in *incoming) begin() error {
 		return Errorf(BadRequest, "%q answers with items: a version 1 peer and a one-way message can't take them", in.path)
 	}
 	if in.whole != nil {
-		in.payload = in.whole.join(&in.conn.ep.bufs)
+		in.payload = in.whole.joinFor(in.flag, &in.conn.ep.bufs)
 	}
 	meta, data, err := splitMeta(in.flag, in.payload)
 	if err != nil {
@@ -72,6 +73,9 @@ func (in *incoming) begin() error {
 				return err
 			}
 		}
+	}
+	if !in.shared && in.body.kind != bytesBody {
+		in.lent, in.body.shared = in.payload, true
 	}
 	if err := in.start(deadline); err != nil {
 		return err

@@ -10,8 +10,8 @@ type frame struct {
 	body []byte
 	// keep means that body may be held until it is written; else it is copied.
 	keep bool
-	// pooled means that body is a buffer of the connection's, which goes back when it is written.
-	pooled bool
+	// lent is the connection's buffer that body is in, which goes back when body is written, or nil.
+	lent []byte
 	// bulk means that the packet waits until little is queued, so that others wait little behind it.
 	bulk bool
 	// of is the stream that the frame is one of, or nil. The frame isn't queued once the call has ended, whose
@@ -36,9 +36,9 @@ func (f *frame) size() int {
 
 // segment is a run of bytes that is to be written.
 type segment struct {
-	b      []byte
-	pooled bool // b goes back to the pool
-	own    bool // the reader's answers, which don't count as the stream of packets
+	b    []byte
+	lent []byte // the buffer that b is at the end of; it goes back when b is written
+	own  bool   // the reader's answers, which don't count as the stream of packets
 }
 
 // append adds f to the queue.
@@ -52,26 +52,25 @@ func (w *writer) append(f *frame) {
 	case w.single:
 		b := appendHeader(make([]byte, 0, need+len(f.body)), f.flag, f.seq, code, f.meta, len(f.body))
 		w.push(segment{b: append(b, f.body...)})
+		w.bufs.put(f.lent)
 	case len(f.body) >= largeBody:
 		s := w.room(need)
 		n := len(s.b)
 		s.b = appendHeader(s.b, f.flag, f.seq, code, f.meta, len(f.body))
 		w.queued += len(s.b) - n
-		b := f.body
-		pooled := f.pooled
-		if !f.keep && !pooled {
-			b, pooled = w.bufs.copyOf(b)
+		b, lent := f.body, f.lent
+		if !f.keep && lent == nil {
+			b = w.bufs.copyOf(b)
+			lent = b
 		}
-		w.push(segment{b: b, pooled: pooled})
+		w.push(segment{b: b, lent: lent})
 	default:
 		s := w.room(need + len(f.body))
 		n := len(s.b)
 		s.b = appendHeader(s.b, f.flag, f.seq, code, f.meta, len(f.body))
 		s.b = append(s.b, f.body...)
 		w.queued += len(s.b) - n
-		if f.pooled {
-			w.bufs.put(f.body)
-		}
+		w.bufs.put(f.lent)
 	}
 	w.appended += uint64(w.queued - before)
 	w.load.Store(int64(w.queued))
@@ -81,11 +80,12 @@ func (w *writer) append(f *frame) {
 // bufferSize.
 func (w *writer) room(n int) *segment {
 	if last := len(w.queue) - 1; last >= 0 {
-		if s := &w.queue[last]; s.pooled && cap(s.b)-len(s.b) >= n {
+		if s := &w.queue[last]; s.lent != nil && cap(s.b)-len(s.b) >= n {
 			return s
 		}
 	}
-	w.queue = append(w.queue, segment{b: w.bufs.get()[:0], pooled: true})
+	b := w.bufs.get()[:0]
+	w.queue = append(w.queue, segment{b: b, lent: b})
 	return &w.queue[len(w.queue)-1]
 }
 

@@ -32,18 +32,22 @@ func (in *incoming) answer(buf []byte, result any, err error) []byte {
 	}
 	m := in.conn.mode.Load()
 	if raw, ok := result.([]byte); ok && len(raw) >= largeBody { // the writer copies it
-		_ = in.send("", raw, bytesBody, false)
+		_ = in.send("", raw, bytesBody, nil)
 		return buf
 	}
-	out, kind, err := in.encode(buf, result, m)
+	e := encBuf{own: buf, last: int(in.route.large.Load())}
+	expected := e.last
+	out, kind, err := in.encode(e.take(&in.conn.ep.bufs, rawLen(result)), result, m)
 	if err != nil {
+		e.done(&in.conn.ep.bufs, nil, nil)
 		in.respondError(err, false)
 		return buf
 	}
-	if _ = in.send("", out, kind, true); len(out) < largeBody {
-		return out
+	_ = in.send("", out, kind, &e)
+	if e.last != expected {
+		in.route.large.Store(int64(e.last))
 	}
-	return nil // the writer may have it, or a part of it
+	return e.own
 }
 
 // encode is encodeBody for what a handler has returned, whose own methods may panic.
@@ -144,27 +148,31 @@ func (in *incoming) takeMeta() []byte {
 	return slices.Clip(in.result.meta)
 }
 
-// send sends a response. keep hands a large payload over to the writer.
-func (in *incoming) send(code string, payload []byte, kind bodyKind, keep bool) error {
+// send sends a response. If it was encoded in e, the writer may have it; else it is copied.
+func (in *incoming) send(code string, payload []byte, kind bodyKind, e *encBuf) error {
 	m := in.conn.mode.Load()
-	f := frame{flag: FlagResponse, seq: in.seq, code: code, body: payload, keep: keep, answers: in}
+	f := frame{flag: FlagResponse, seq: in.seq, code: code, body: payload, keep: e != nil, answers: in}
 	if !m.v1 {
 		f.meta = markKind(in.takeMeta(), kind)
 	}
 	if !in.route.opts.noCompress() && len(payload) <= m.maxMessage {
 		in.conn.ep.zip(&f, m)
 	}
+	if e != nil {
+		e.done(&in.conn.ep.bufs, &f, payload)
+	}
 	n := f.size()
 	switch {
 	case len(payload) > m.maxMessage, n > m.maxFrame && (m.v1 || code != ""):
 		in.conn.ep.unborrow(&f)
+		in.conn.ep.bufs.put(f.lent)
 		err := localErr(TooLong, Unknown, nil, "the reply has %d bytes, the other end accepts %d", len(payload), min(m.maxMessage, m.maxFrame))
 		in.respondError(err, false)
 		return err
 	case n > min(m.maxFrame, maxPart) && !m.v1 && code == "":
 		own := f.zipped != nil
-		f.zipped = nil                                                // the writer may have it
-		if in.inline && !own && (!keep || len(payload) < largeBody) { // the buffer is used again
+		f.zipped = nil                                                                   // the writer may have it
+		if in.inline && !own && f.lent == nil && (!f.keep || len(payload) < largeBody) { // the buffer is used again
 			f.body, own = append([]byte(nil), f.body...), true
 		}
 		f.keep = f.keep || own

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/go-flyrpc/flyrpc/internal/adapt"
@@ -72,11 +73,12 @@ type route struct {
 	path    string   // the path or pattern
 	params  []string // the names in the pattern
 	opts    RouteOption
-	handler Handler // with all middleware
-	takes   bool    // it takes items, or a reader
-	yields  bool    // it answers with items, or may
-	streams bool    // it does either
-	index   int     // its place in the table, the same for good
+	handler Handler       // with all middleware
+	takes   bool          // it takes items, or a reader
+	yields  bool          // it answers with items, or may
+	streams bool          // it does either
+	index   int           // its place in the table, the same for good
+	large   *atomic.Int64 // the size of its last reply, if that was large
 
 	pattern pathtree.Pattern
 	typ     reflect.Type
@@ -92,7 +94,7 @@ func newRoute(o origin, path string, opts []RouteOption, typ reflect.Type, plan 
 	if err != nil {
 		o.panicf("%v", err)
 	}
-	rt := &route{path: path, params: pattern.Names(), pattern: pattern, typ: typ, base: base, origin: o}
+	rt := &route{path: path, params: pattern.Names(), pattern: pattern, typ: typ, base: base, origin: o, large: new(atomic.Int64)}
 	for _, opt := range opts {
 		if opt&^allOptions != 0 {
 			o.panicf("RouteOption %s is none", opt)

@@ -68,7 +68,7 @@ func (r *Router) NotFound(h MessageHandler) {
 	for root.parent != nil {
 		root = root.parent
 	}
-	rt := &route{index: -1, typ: reflect.TypeOf(h), base: handler, via: root, origin: o}
+	rt := &route{index: -1, typ: reflect.TypeOf(h), base: handler, via: root, origin: o, large: new(atomic.Int64)}
 	rt.setPlan(plan)
 	t := r.table
 	t.mu.Lock()

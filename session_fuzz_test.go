@@ -334,10 +334,10 @@ func (s *session) quiet() {
 		s.fail("when all has ended: %s", left)
 	}
 	s.c.joinMu.Lock()
-	joins := fmt.Sprint(s.c.joins)
+	joins := s.c.joins.Len()
 	s.c.joinMu.Unlock()
-	if joins != "{[]}" {
-		s.fail("memory is set aside still: %s", joins)
+	if joins != 0 {
+		s.fail("memory is set aside still for %d", joins)
 	}
 	if n := s.c.inflating.credit.Left(); n != sessMessage {
 		s.fail("of the memory for inflating %d of %d are left", n, sessMessage)

@@ -37,7 +37,7 @@ type Stream struct {
 	sealed bool       // the response is next: no more items; guarded by wireMu
 
 	sendMu sync.Mutex
-	enc    []byte // for encoding items
+	enc    encBuf // for encoding items
 	meta   []byte
 	sent   bool         // an item, or a part of one
 	broken error        // why nothing more can be sent
@@ -172,10 +172,13 @@ func (s *Stream) conclude(v any) error {
 	if !only {
 		return err
 	}
-	if v == nil {
-		return nil
+	if v != nil {
+		err = badItem(b.decode(v))
+	} else {
+		err = nil
 	}
-	return badItem(b.decode(v))
+	s.conn.ep.bufs.put(s.slot.answer.lent)
+	return err
 }
 
 // badItem says of an error of decode that the call was answered.

@@ -81,7 +81,7 @@ func TestCreditToTheByte(t *testing.T) {
 	}
 }
 
-// TestCreditOfHalves: while one message has the memory to be put together, the others have their window and no more.
+// TestCreditOfHalves: while a few messages have the memory to be put together, the others have their window and no more.
 func TestCreditOfHalves(t *testing.T) {
 	const window = 1 << 10
 	for _, more := range []int{0, 1} {
@@ -94,7 +94,10 @@ func TestCreditOfHalves(t *testing.T) {
 					t.Fatal("no credit for the one that has the memory")
 				}
 			}
-			piece := frameOfCall(opening, 2, pieceCode, strings.Repeat("x", window-32+more))
+			for seq := uint16(2); seq <= maxJoins; seq++ { // these have memory too
+				w.send(frameOfCall(opening, seq, pieceCode, "x"))
+			}
+			piece := frameOfCall(opening, maxJoins+1, pieceCode, strings.Repeat("x", window-32+more))
 			if more > 0 {
 				w.wantBroken(piece)
 				return

@@ -73,7 +73,7 @@ func TestClaimOfCanceled(t *testing.T) {
 		}
 		synctest.Wait()
 		// a part of an item, and then the end of the call
-		if err := s.sendPart(ctx, FlagStream, make([]byte, 1000), false); err != nil {
+		if err := s.sendPart(ctx, FlagStream, make([]byte, 1000), false, nil); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

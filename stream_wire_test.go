@@ -156,6 +156,7 @@ func TestStreamWire(t *testing.T) {
 				if len(tt.want) > 0 || !strings.Contains("an item of another type, cancelled", tt.name) {
 					w.wantAlive()
 				}
+				synctest.Wait() // without wantAlive hello may still be being answered
 				c := srv.Conns()[0]
 				w.conn.Close()
 				synctest.Wait()

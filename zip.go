@@ -98,7 +98,7 @@ func (ep *endpoint) zip(f *frame, m *mode) {
 		buf := ep.borrow()
 		out, ok := ep.zipper.Append((*buf)[:0], f.body, m.zipBody)
 		if ok {
-			f.body, f.zipped, f.keep, f.pooled = out, buf, true, false
+			f.body, f.zipped, f.keep, f.lent = out, buf, true, nil
 			f.flag |= FlagZipPayload
 		} else {
 			ep.scratch.Put(buf)
@@ -186,4 +186,12 @@ func badAnswer(err error) error {
 		code = TooLong
 	}
 	return localErr(code, Answered, err, "the answer: %v", err)
+}
+
+// borrow returns a buffer to compress a body in.
+func (ep *endpoint) borrow() *[]byte {
+	if b, ok := ep.scratch.Get().(*[]byte); ok {
+		return b
+	}
+	return new([]byte)
 }

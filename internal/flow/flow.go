@@ -97,20 +97,30 @@ func (w *Window) Grant() int {
 // Held returns what was charged and not returned.
 func (w *Window) Held() int { return w.size - w.left - w.due }
 
-// Turns gives something that there is one of to one claim at a time, the oldest first.
-// The zero Turns has no claims.
-type Turns[C comparable] struct{ claims []C }
+// Turns gives something that there are a few of to as many claims at a time, the oldest first.
+type Turns[C comparable] struct {
+	places int
+	claims []C
+}
+
+// NewTurns returns Turns without claims that gives as many as there are places.
+func NewTurns[C comparable](places int) Turns[C] { return Turns[C]{places: places} }
 
 // Claim adds c, unless it has a claim already, and reports whether it has its turn.
 func (t *Turns[C]) Claim(c C) bool {
 	if !slices.Contains(t.claims, c) {
 		t.claims = append(t.claims, c)
 	}
-	return t.claims[0] == c
+	return t.Has(c)
 }
 
+// Len returns how many claims there are.
+func (t *Turns[C]) Len() int { return len(t.claims) }
+
 // Has reports whether it is c's turn.
-func (t *Turns[C]) Has(c C) bool { return len(t.claims) > 0 && t.claims[0] == c }
+func (t *Turns[C]) Has(c C) bool {
+	return slices.Contains(t.claims[:min(t.places, len(t.claims))], c)
+}
 
 // Drop removes the claim of c, if it has one. If that ends its turn, it returns whose turn it is next.
 func (t *Turns[C]) Drop(c C) (next C, ok bool) {
@@ -119,8 +129,8 @@ func (t *Turns[C]) Drop(c C) (next C, ok bool) {
 		return next, false
 	}
 	t.claims = slices.Delete(t.claims, i, i+1)
-	if i > 0 || len(t.claims) == 0 {
+	if i >= t.places || len(t.claims) < t.places {
 		return next, false
 	}
-	return t.claims[0], true
+	return t.claims[t.places-1], true
 }

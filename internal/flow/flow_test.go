@@ -3,6 +3,7 @@ package flow
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -80,23 +81,41 @@ func TestPartNeverStalls(t *testing.T) {
 }
 
 func TestTurns(t *testing.T) {
-	var turns Turns[string]
-	if !turns.Claim("a") || turns.Claim("b") || turns.Claim("c") || !turns.Has("a") || turns.Has("b") {
+	turns := NewTurns[string](2)
+	has := func(want string) {
+		t.Helper()
+		for _, c := range []string{"a", "b", "c", "d"} {
+			if turns.Has(c) != strings.Contains(want, c) {
+				t.Errorf("%s has its turn: %v, in %+v", c, turns.Has(c), turns)
+			}
+		}
+	}
+	drop := func(c, want string) {
+		t.Helper()
+		if next, ok := turns.Drop(c); next != want || ok != (want != "") {
+			t.Errorf("after %s: %q, %v, want %q", c, next, ok, want)
+		}
+	}
+	if !turns.Claim("a") || !turns.Claim("b") || turns.Claim("c") || turns.Claim("d") {
 		t.Errorf("%+v", turns)
 	}
-	if !turns.Claim("a") || turns.Claim("b") {
+	has("ab")
+	if !turns.Claim("a") || !turns.Claim("b") || turns.Claim("c") {
 		t.Error("claiming again changed something")
 	}
-	if next, ok := turns.Drop("b"); ok {
-		t.Errorf("%q has its turn", next)
+	drop("c", "")
+	has("ab")
+	drop("a", "d")
+	has("bd")
+	drop("x", "")
+	drop("d", "")
+	has("b")
+	drop("b", "")
+	has("")
+	if turns.Len() != 0 {
+		t.Errorf("%d claims are left", turns.Len())
 	}
-	if next, ok := turns.Drop("a"); !ok || next != "c" || !turns.Has("c") {
-		t.Errorf("%q, %v", next, ok)
-	}
-	if _, ok := turns.Drop("x"); ok || !turns.Has("c") {
-		t.Error("dropping a stranger changed something")
-	}
-	if next, ok := turns.Drop("c"); ok || turns.Has("c") {
-		t.Errorf("%q has its turn", next)
+	if !turns.Claim("c") {
+		t.Error("no turn though all places are free")
 	}
 }

@@ -315,9 +315,9 @@ func (f *plainField) decode(d *decoder, v reflect.Value) (err error) {
 
 // setBytes copies b into a slice's memory, as the library does, if it has any.
 func setBytes(v reflect.Value, b []byte) {
-	old := v.Bytes()
-	if old == nil {
-		old = make([]byte, 0, len(b))
+	if old := v.Bytes(); old != nil {
+		v.SetBytes(append(old[:0], b...))
+		return
 	}
-	v.SetBytes(append(old[:0], b...))
+	v.SetBytes(bytes.Clone(b)) // which doesn't clear the memory first
 }
