@@ -160,7 +160,7 @@ func (c *Conn) compose(ctx context.Context, m *mode, call *Outgoing, f *frame, e
 		f.body = raw
 	} else {
 		var enc []byte
-		defer func() { e.done(&c.ep.bufs, f, enc) }()
+		defer func() { e.done(&c.ep.bufs, f, enc) }() // the message's own methods may panic
 		enc, kind, err = encodeBody(e.take(&c.ep.bufs, rawLen(call.Message)), call.Message, m.ser, m.v1)
 		if err != nil {
 			return meta, 0, localErr(BadRequest, NotSent, err, "%v", err)

@@ -28,7 +28,6 @@ type incoming struct {
 	cost    int32   // what it took as a one-way message
 	items   *Stream // nil until there is something for it; guarded by mu
 	payload []byte
-	lent    []byte  // the buffer that it is in, if that goes back when the handler has returned
 	whole   *pieces // the payload of what came in pieces, instead
 	meta    []byte
 	body    body
@@ -40,6 +39,7 @@ type incoming struct {
 	mu       sync.Mutex
 	started  bool        // the handler has started
 	replied  bool        // the response is about to be sent, or has been
+	lent     bool        // payload is a buffer that goes back when the handler has returned; its own goroutine alone uses this
 	parted   atomic.Bool // it goes in pieces, from a worker if inline is true
 	deadline time.Time
 	done     chan struct{} // nil until somebody asks for it

@@ -28,7 +28,9 @@ func (in *incoming) process(buf []byte) []byte {
 		buf = in.answer(buf, result, err)
 	}
 	in.end()
-	in.conn.ep.bufs.put(in.lent)
+	if in.lent {
+		in.conn.ep.bufs.put(in.payload)
+	}
 	return buf
 }
 
@@ -75,7 +77,7 @@ func (in *incoming) begin() error {
 		}
 	}
 	if !in.shared && in.body.kind != bytesBody {
-		in.lent, in.body.shared = in.payload, true
+		in.lent, in.body.shared = true, true
 	}
 	if err := in.start(deadline); err != nil {
 		return err
