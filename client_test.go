@@ -93,43 +93,6 @@ func TestClientSingleFlight(t *testing.T) {
 	})
 }
 
-// A connection that was lost is not made anew by calls, but by Connect.
-func TestClientConnectsAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		srv, opts := memServer(t, nil)
-		cli, err := Dial(context.Background(), "mem://srv", opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer cli.Close()
-		pushed := make(chan string, 1)
-		cli.OnMessage("/push", func(s string) { pushed <- s })
-		first := cli.Conn()
-		synctest.Wait()
-		srv.Conns()[0].Close()
-		within(t, first.Done())
-		wantErr(t, cli.Call(context.Background(), "/echo", "x", nil), Unavailable, NotSent)
-		if err := cli.Connect(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		if cli.Conn() == first || cli.Conn().ID() == first.ID() {
-			t.Error("Connect left the connection that was lost")
-		}
-		if got, err := Call[string](context.Background(), cli, "/echo", "again"); got != "again" || err != nil {
-			t.Errorf("%q, %v", got, err)
-		}
-		synctest.Wait()
-		if err := srv.Broadcast("/push", "hi"); err != nil || within(t, pushed) != "hi" {
-			t.Error(err)
-		}
-		srv.Close()
-		within(t, cli.Conn().Done())
-		err = cli.Connect(context.Background())
-		wantErr(t, err, Unavailable, NotSent)
-		wantText(t, err.Error(), "mem://srv", "refused")
-	})
-}
-
 // A connection that was given can't be dialled again.
 func TestClientConnGivenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

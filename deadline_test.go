@@ -82,68 +82,6 @@ func TestDeadlineErrWithoutDone(t *testing.T) {
 	})
 }
 
-// TestDeadlineShrinks: each service gives the next one what is left.
-func TestDeadlineShrinks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		left := make(chan time.Duration, 1)
-		third := newPair(t, nil, nil, func(srv *Server, cli *Client) {
-			srv.OnMessage("/c", func(ctx *Context) {
-				deadline, _ := ctx.Deadline()
-				left <- time.Until(deadline)
-			})
-		})
-		first := newPair(t, nil, nil, func(srv *Server, cli *Client) {
-			srv.OnMessage("/b", func(ctx *Context) error {
-				time.Sleep(4 * time.Second)
-				return third.cli.Call(ctx, "/c", nil, nil)
-			})
-			srv.OnMessage("/bounded", func(ctx *Context) error {
-				inner, cancel := context.WithTimeout(ctx, time.Second)
-				defer cancel()
-				return third.cli.Call(ctx.WithContext(inner), "/c", nil, nil)
-			})
-		})
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		for path, want := range map[string]time.Duration{"/b": 6 * time.Second, "/bounded": time.Second} {
-			begin := time.Now()
-			if err := first.cli.Call(ctx, path, nil, nil); err != nil {
-				t.Fatal(err)
-			}
-			if d := <-left - want; path == "/bounded" && (d < 0 || d > time.Millisecond) || d > time.Millisecond {
-				t.Errorf("%s, called at %v: %v more than %v is left", path, begin, d, want)
-			}
-			ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second)
-			defer cancel()
-		}
-	})
-}
-
-// TestRemoteTimeout: a timeout at the other end matches Timeout alone.
-func TestRemoteTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPair(t, nil, nil, func(srv *Server, cli *Client) {
-			srv.OnMessage("/inner", func(ctx *Context) error {
-				inner, cancel := context.WithTimeout(ctx, time.Second)
-				defer cancel()
-				<-inner.Done()
-				return inner.Err()
-			})
-			srv.OnMessage("/cancel", func(ctx *Context) error { return context.Canceled })
-		})
-		err := p.cli.Call(t.Context(), "/inner", nil, nil)
-		wantFailed(t, err, Timeout, Answered)
-		if errors.Is(err, context.DeadlineExceeded) {
-			t.Error("a remote timeout matches context.DeadlineExceeded")
-		}
-		err = p.cli.Call(t.Context(), "/cancel", nil, nil)
-		wantFailed(t, err, Canceled, Answered)
-		if errors.Is(err, context.Canceled) {
-			t.Error("a remote cancellation matches context.Canceled")
-		}
-	})
-}
-
 // timeoutMeta is a request's metadata with the time that is left.
 func timeoutMeta(us uint64) []byte {
 	return AppendMeta(nil, MetaTimeout, "", binary.AppendUvarint(nil, us))

@@ -30,6 +30,20 @@ func (c *MemConn) SetChunk(n int) {
 	c.out.chunk = max(n, 0)
 }
 
+// SetRate makes what this end sends from now on arrive at n bytes per second, as
+// over a slow line, before any delay: bytes come in portions of a hundredth of a
+// second, and not fewer than one. What is on its way counts against the buffer, so
+// Writes are slowed down too. 0 or less means no such bound.
+func (c *MemConn) SetRate(n int) {
+	c.wire.mu.Lock()
+	defer c.wire.mu.Unlock()
+	c.out.rate = max(n, 0)
+}
+
+// Peer returns the other end, so that whoever has one end can inject faults in both
+// directions.
+func (c *MemConn) Peer() *MemConn { return c.peer }
+
 // CloseAfter cuts the connection when n more bytes from this end have arrived,
 // be it in the middle of a Write, which then returns how many bytes went through;
 // with 0 at once. What has arrived at either end can still be read; then both

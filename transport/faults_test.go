@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"io"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -146,6 +147,57 @@ func TestChunk(t *testing.T) {
 	}
 	if n, err := a.Read(buf); n != 4 || err != nil {
 		t.Errorf("the other direction: read %d bytes, %v, want all 4", n, err)
+	}
+}
+
+// A slow line: what is sent arrives little by little, and the writer is slowed down.
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pipe(t, &PipeOptions{Buffer: 300})
+		start := time.Now()
+		a.SetRate(200)
+		write := goWriteAll(a, strings.Repeat("x", 500))
+		buf := make([]byte, 500)
+		if n, err := b.Read(buf); n != 2 || err != nil || time.Since(start) != 10*time.Millisecond {
+			t.Errorf("the first %d bytes after %v: %v", n, time.Since(start), err)
+		}
+		wantPending(t, "write into a full buffer", write, errPending)
+		arrival(t, b, strings.Repeat("x", 198), start, time.Second)
+		arrival(t, b, strings.Repeat("x", 300), start, 2500*time.Millisecond)
+		must(t, <-write)
+		send(t, a, "y") // the line was free by now
+		arrival(t, b, "y", start, 2505*time.Millisecond)
+		a.SetRate(1)
+		a.SetDelay(time.Minute)
+		send(t, a, "zz")
+		a.SetRate(0)
+		must(t, a.CloseWrite())
+		start = time.Now()
+		arrival(t, b, "z", start, time.Minute+time.Second)
+		arrival(t, b, "z", start, time.Minute+2*time.Second)
+		expectEnd(t, b, "", nil)
+	})
+}
+
+// The cut counts what a slow line has carried.
+func TestRateCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pipe(t, nil)
+		start := time.Now()
+		a.SetRate(1000)
+		a.CloseAfter(15)
+		send(t, a, strings.Repeat("x", 100))
+		expectEnd(t, b, strings.Repeat("x", 15), syscall.ECONNRESET)
+		if d := time.Since(start); d != 20*time.Millisecond {
+			t.Errorf("cut after %v", d)
+		}
+	})
+}
+
+func TestPeer(t *testing.T) {
+	a, b := pipe(t, nil)
+	if a.Peer() != b || b.Peer() != a {
+		t.Error("the peer of an end isn't the other end")
 	}
 }
 

@@ -61,8 +61,10 @@ type half struct {
 
 	delay       time.Duration
 	partitioned bool
-	chunk       int   // most bytes a read returns, 0 for no such bound
-	left        int64 // bytes that may still arrive before the cut, -1 for no cut
+	chunk       int       // most bytes a read returns, 0 for no such bound
+	rate        int       // bytes that arrive in a second, 0 for no such bound
+	free        time.Time // when the line has carried what was sent under a rate
+	left        int64     // bytes that may still arrive before the cut, -1 for no cut
 	timer       *time.Timer
 }
 
@@ -86,13 +88,30 @@ func (h *half) accept(b []byte) int {
 		k = int(min(int64(k), h.left))
 	}
 	h.bytes.push(b[:k])
-	h.send(mark{n: k})
+	h.carry(k)
 	return k
+}
+
+// carry sends k bytes, in portions if there is a rate.
+func (h *half) carry(k int) {
+	if h.rate == 0 {
+		h.send(mark{n: k})
+		return
+	}
+	if now := time.Now(); h.free.Before(now) {
+		h.free = now
+	}
+	for k > 0 {
+		n := min(k, max(h.rate/100, 1))
+		h.free = h.free.Add(time.Duration(n) * time.Second / time.Duration(h.rate))
+		h.send(mark{n: n, at: h.free})
+		k -= n
+	}
 }
 
 // straight tells whether what is sent now arrives now.
 func (h *half) straight() bool {
-	return h.delay == 0 && len(h.flight) == 0 && !h.held()
+	return h.delay == 0 && h.rate == 0 && len(h.flight) == 0 && !h.held()
 }
 
 func (h *half) held() bool { return h.partitioned || h.abandoned }
@@ -104,7 +123,10 @@ func (h *half) send(m mark) {
 		return
 	}
 	if h.delay > 0 {
-		m.at = time.Now().Add(h.delay)
+		if m.at.IsZero() {
+			m.at = time.Now()
+		}
+		m.at = m.at.Add(h.delay)
 	}
 	if i := len(h.flight) - 1; i >= 0 && h.flight[i].joins(m) {
 		h.flight[i].n += m.n

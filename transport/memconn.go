@@ -41,6 +41,7 @@ type MemConn struct {
 	local, remote MemAddr
 	wire          *wire
 	in, out       *half
+	peer          *MemConn
 
 	// guarded by the wire's lock
 	closed              bool
@@ -66,6 +67,7 @@ func newPipe(opts *PipeOptions, nameA, nameB MemAddr) (a, b *MemConn) {
 	w := newWire(limit)
 	a = &MemConn{local: nameA, remote: nameB, wire: w, out: &w.halves[0], in: &w.halves[1]}
 	b = &MemConn{local: nameB, remote: nameA, wire: w, out: &w.halves[1], in: &w.halves[0]}
+	a.peer, b.peer = b, a
 	return a, b
 }
 

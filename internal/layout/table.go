@@ -16,7 +16,7 @@ func Packages() map[string]Rule {
 				"serializer", "serializer/json", "serializer/msgpack", "transport",
 				"internal/adapt", "internal/compress", "internal/flow", "internal/pathtree", "internal/pool",
 			},
-			Tests: []string{".", "internal/wiretest", "serializer/...", "transport/..."},
+			Tests: []string{".", "flyrpctest", "internal/wiretest", "serializer/...", "transport/..."},
 		},
 
 		"serializer":                  {Tests: []string{"serializer/..."}},
@@ -31,9 +31,13 @@ func Packages() map[string]Rule {
 		"transport":               {Tests: []string{"transport/..."}},
 		"transport/transporttest": {Imports: []string{"transport"}, Tests: []string{"transport/..."}},
 
+		"flyrpctest": {Imports: []string{".", "transport"}, Tests: []string{".", "flyrpctest", "serializer/...", "transport"}},
+		"middleware": {Imports: []string{"."}, Tests: []string{"transport"}},
+
 		"internal/adapt":      {},
 		"internal/compress":   {Tests: []string{"internal/compress"}},
 		"internal/covercheck": {},
+		"internal/doccheck":   {},
 		"internal/flow":       {},
 		"internal/layout":     {},
 		"internal/pathtree":   {},
@@ -68,6 +72,8 @@ func Libraries() []Library {
 		{Path: "github.com/klauspost/compress", In: []string{"internal/compress"}, Used: true},
 		{Path: "github.com/vmihailenco/msgpack/v5", In: []string{"serializer/msgpack"}, Tests: []string{"serializer/..."}, Used: true},
 		{Path: "google.golang.org/protobuf", In: []string{"serializer/protobuf", "benchmarks/internal/..."}, Tests: []string{"..."}},
+		{Path: "github.com/sony/gobreaker/v2", In: []string{"middleware"}, OneFile: true, Used: true},
+		{Path: "golang.org/x/time", In: []string{"middleware"}, OneFile: true, Used: true},
 		{Path: "go.uber.org/goleak", Tests: []string{"..."}},
 
 		// What benchmarks compares with, and draws with.
