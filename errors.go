@@ -103,6 +103,7 @@ type Error struct {
 	remote   bool
 	delivery Delivery
 	details  body
+	refused  *incoming // the request that was not processed
 }
 
 // Errorf returns an Error with a code and a formatted message. The operand of a %w

@@ -108,7 +108,7 @@ func (in *incoming) respondError(err error, notProcessed bool) {
 		return
 	}
 	f.meta = in.takeMeta()
-	if notProcessed {
+	if notProcessed || in.refuses(err) {
 		f.meta = AppendMeta(f.meta, MetaNotProcessed, "", "")
 	}
 	if w.details != nil {
