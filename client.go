@@ -33,8 +33,8 @@ type Client struct {
 	closed     bool
 }
 
-// NewClient returns a Client for addr: a URL, such as tcp://localhost:7000, or a bare
-// host:port, which means TCP. It isn't connected yet: Connect does that, or the first call. What
+// NewClient returns a Client for addr: a URL, such as tcp://localhost:7000, tls://example.com:7000 or
+// unix:///run/fly.sock, or a bare host:port, which means TCP. It isn't connected yet: Connect does that, or the first call. What
 // is wrong with the arguments is said then. A nil opts means the defaults.
 func NewClient(addr string, opts *ClientOpts) *Client {
 	var o ClientOpts
@@ -43,7 +43,7 @@ func NewClient(addr string, opts *ClientOpts) *Client {
 	}
 	c := &Client{Router: NewRouter(), opts: o, addr: addr, connecting: make(chan struct{}, 1)}
 	var tableErr, infoErr error
-	c.transports, tableErr = transport.NewTable(o.Transports...)
+	c.transports, tableErr = transport.NewTable(withTLS(o.Transports, transport.TLS{Config: o.TLS, HandshakeTimeout: o.limits().helloTimeout})...)
 	var info json.RawMessage
 	info, infoErr = marshalInfo("ClientOpts.Info", o.Info)
 	c.optsErr = errors.Join(tableErr, infoErr)
@@ -239,6 +239,9 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 		return c.opts.DialFunc(ctx, c.addr)
 	case c.addr == "":
 		return nil, localErr(Unavailable, NotSent, nil, "the connection given to NewClientConn has ended: set DialFunc to dial again")
+	}
+	if err := c.opts.checkPlain(c.addr); err != nil {
+		return nil, err
 	}
 	return c.transports.Dial(ctx, c.addr)
 }

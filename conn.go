@@ -148,7 +148,9 @@ func (c *Conn) RemoteAddr() net.Addr { return c.proto.conn.RemoteAddr() }
 // LocalAddr returns the transport's address of this end.
 func (c *Conn) LocalAddr() net.Addr { return c.proto.conn.LocalAddr() }
 
-// TLS returns the state of the TLS connection, or nil if there is none.
+// TLS returns the state of the TLS connection, or nil if there is none. The other end's certificate is
+// PeerCertificates[0]. A server has verified it if VerifiedChains isn't empty, which its Config.ClientAuth
+// demands or allows; a client always has, unless its Config has InsecureSkipVerify.
 func (c *Conn) TLS() *tls.ConnectionState {
 	t, ok := c.proto.conn.(interface{ ConnectionState() tls.ConnectionState })
 	if !ok {

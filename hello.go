@@ -208,7 +208,7 @@ func (c *Conn) greet(sers []serializer.Serializer, auth json.RawMessage) (first 
 	case errors.Is(err, io.EOF):
 		return nil, localErr(Unavailable, NotSent, err, "the other end closed the connection instead of answering hello")
 	case err != nil:
-		return nil, localErr(Unavailable, NotSent, err, "hello was not answered: %v", err)
+		return nil, c.helloFailed(err)
 	case p.flag&FlagResponse == 0 || p.seq != helloSequence:
 		c.settle(c.ep.v1Mode())
 		return &p, nil

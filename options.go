@@ -133,6 +133,14 @@ type ServerOpts struct {
 	AllowV1 bool
 	// Zip says what the server compresses. Default: nothing.
 	Zip Zip
+	// TLS makes the server speak TLS, on all listeners and in ServeConn: a client has to begin a TLS handshake
+	// within HelloTimeout and to end it within as long again, before OnConnect and Auth run. It needs a certificate. For mutual TLS set ClientAuth and
+	// ClientCAs: Auth finds the client's certificate in Credentials.TLS, handlers in Conn.TLS. Connections over Unix sockets,
+	// memory and pipes may do without, as with AllowPlain: what protects them is the file system. Default: nil, no TLS.
+	TLS *tls.Config
+	// AllowPlain lets clients in that don't speak TLS though TLS is set. A client must still be the first
+	// to speak, within HelloTimeout: a version 1 client that waits to be pushed to is not served over TCP then.
+	AllowPlain bool
 	// Info is what the server says of itself in hello: any value that encoding/json takes, at most 15 KiB of JSON.
 	Info any
 	// Transports are more ways to listen, by their URL schemes, beside those built in.
@@ -183,6 +191,10 @@ type ClientOpts struct {
 	// object of, or a func(context.Context) (any, error) that returns one, called for
 	// each connection.
 	Auth any
+	// TLS is how tls:// addresses are dialled: RootCAs to check the server by, Certificates to show to it. The server's
+	// certificate has to be for ServerName, or if that is empty for the address's host. With TLS set an address of plain TCP
+	// is refused. It has no part in DialFunc and NewClientConn. Default: nil, the system's authorities and no certificate.
+	TLS *tls.Config
 	// Zip says what the client compresses. Default: nothing.
 	Zip Zip
 	// Info is what the client says of itself in hello: any value that encoding/json takes.
@@ -211,7 +223,8 @@ type Credentials struct {
 	Version int
 	// RemoteAddr is the transport's.
 	RemoteAddr net.Addr
-	// TLS is the state of the TLS connection, or nil if there is none.
+	// TLS is the state of the TLS connection, or nil if there is none. The client's certificate
+	// is PeerCertificates[0], and verified only if VerifiedChains isn't empty: see Conn.TLS.
 	TLS *tls.ConnectionState
 }
 

@@ -53,6 +53,7 @@ type reader struct {
 	small bool      // a large payload is left for later: next fails with errLarge
 	get   func() []byte
 	put   func([]byte)
+	first func(byte) error // sees the first byte and may refuse it; nil afterwards
 
 	buf  []byte // nil or bufferSize
 	r, w int    // what is read and not parsed: buf[r:w]
@@ -64,6 +65,17 @@ func (r *reader) init() {
 		r.raw = raw
 	}
 	r.get, r.put = r.take, r.giveBack
+}
+
+// begin makes the reader go on where from, if it isn't nil, has read the first bytes; else first sees the
+// first byte that comes, and may refuse it.
+func (r *reader) begin(from *reader, first func(byte) error) {
+	if from == nil || from.r == from.w {
+		r.first = first
+		return
+	}
+	r.buf, r.r, r.w, r.now = from.buf, from.r, from.w, from.now
+	from.buf, from.r, from.w = nil, 0, 0
 }
 
 // take returns the reader's buffer, or one of the pool's, or so much of it as should be read at once.
@@ -157,6 +169,10 @@ func (r *reader) fillOnce() error {
 	r.w += n
 	r.brief = false
 	r.now = time.Now()
+	if n > 0 && r.first != nil {
+		err, r.first = r.first(r.buf[r.r]), nil
+		return err
+	}
 	if n > 0 {
 		return nil
 	}

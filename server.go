@@ -33,24 +33,30 @@ type Server struct {
 
 	mu           sync.Mutex
 	listeners    map[net.Listener]struct{}
+	entrants     map[*entrant]struct{}
 	conns        map[*Conn]struct{} // accepted
 	open         map[*Conn]struct{} // with a handshake behind them
 	onConnect    func(*Context) error
 	onDisconnect func(*Context, error)
 	stopping     bool
 	ended        chan struct{} // capacity 1: a connection has ended
+	refusals     refusals
 }
 
 // NewServer returns a Server that doesn't listen yet. A nil opts means the defaults.
-// It panics if opts.Info can't be encoded as JSON or has more than 15 KiB so, or two of opts.Transports have the same scheme.
+// It panics if opts.Info can't be encoded as JSON or has more than 15 KiB so, two of opts.Transports have the same scheme,
+// or opts.TLS has no certificate.
 func NewServer(opts *ServerOpts) *Server {
 	var o ServerOpts
 	if opts != nil {
 		o = *opts
 	}
-	table, err := transport.NewTable(o.Transports...)
+	table, err := transport.NewTable(withTLS(o.Transports, serverTLS{transport.TLS{Config: o.TLS}})...)
 	if err != nil {
 		panic(fmt.Sprintf("flyrpc: NewServer: ServerOpts.Transports: %v", err))
+	}
+	if err := checkServerTLS(o.TLS); err != nil {
+		panic(fmt.Sprintf("flyrpc: NewServer: %v", err))
 	}
 	info, err := marshalInfo("ServerOpts.Info", o.Info)
 	if err != nil {
@@ -62,6 +68,7 @@ func NewServer(opts *ServerOpts) *Server {
 	s := &Server{
 		Router: NewRouter(), opts: o, transports: table,
 		listeners: map[net.Listener]struct{}{},
+		entrants:  map[*entrant]struct{}{},
 		conns:     map[*Conn]struct{}{},
 		open:      map[*Conn]struct{}{},
 		ended:     make(chan struct{}, 1),
@@ -101,8 +108,8 @@ func (s *Server) OnDisconnect(f func(*Context, error)) {
 }
 
 // Listen listens on addr and serves what it accepts until the server is closed. The
-// address is a URL, such as tcp://localhost:7000, or a bare host:port, which means TCP. It always
-// returns an error: ErrServerClosed after Shutdown or Close.
+// address is a URL, such as tcp://localhost:7000, tls://:7000 (which needs ServerOpts.TLS) or
+// unix:///run/fly.sock, or a bare host:port, which means TCP. It always returns an error: ErrServerClosed after Shutdown or Close.
 func (s *Server) Listen(addr string) error {
 	l, err := s.transports.Listen(context.Background(), addr)
 	if err != nil {
@@ -124,7 +131,7 @@ func (s *Server) Serve(l net.Listener) error {
 		nc, err := l.Accept()
 		if err == nil {
 			pause = 0
-			s.start(nc, nil)
+			s.admit(nc, nil)
 			continue
 		}
 		if s.isStopping() {
@@ -173,17 +180,18 @@ func (s *Server) isStopping() bool {
 // returns when it has ended.
 func (s *Server) ServeConn(nc net.Conn) {
 	over := make(chan struct{})
-	if s.start(nc, over) {
+	if s.admit(nc, over) {
 		<-over
 	}
 }
 
-// start has a connection served and closes over, if that isn't nil, when it has ended. It reports
-// false if the server is stopping.
-func (s *Server) start(nc net.Conn, over chan struct{}) bool {
+// start has a connection served and closes over, if that isn't nil, when it has ended. in, if it isn't
+// nil, has read the first bytes. It reports false if the server is stopping.
+func (s *Server) start(nc net.Conn, over chan struct{}, in *reader) bool {
 	c := newConn(s.ep, nc)
 	c.srv, c.fresh, c.over = s, true, over
 	c.proto.in.max = maxHello
+	c.proto.in.begin(in, c.opening)
 	s.mu.Lock()
 	c.in.gated = s.onConnect != nil
 	refuse := s.stopping
@@ -357,17 +365,6 @@ func (s *Server) Conns() []*Conn {
 	return conns
 }
 
-// all returns the accepted connections.
-func (s *Server) all() []*Conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	conns := make([]*Conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	return conns
-}
-
 // stop makes the server accept nothing more and reports whether it was the first to.
 func (s *Server) stop() bool {
 	s.mu.Lock()
@@ -386,6 +383,7 @@ func (s *Server) stop() bool {
 // UNAVAILABLE. It doesn't wait for handlers. It returns nil.
 func (s *Server) Close() error {
 	s.stop()
+	s.closeEntrants()
 	for _, c := range s.all() {
 		c.close(ErrServerClosed)
 	}

@@ -12,6 +12,7 @@ import (
 // that go on regardless.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
+	s.closeEntrants()
 	var wg sync.WaitGroup
 	for _, c := range s.all() {
 		wg.Go(func() { c.shutdown(ctx) })
@@ -22,11 +23,22 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// all returns the accepted connections.
+func (s *Server) all() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conns := make([]*Conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
 // awaitEnds waits until all connections have ended, OnDisconnect included.
 func (s *Server) awaitEnds(ctx context.Context) {
 	for {
 		s.mu.Lock()
-		n := len(s.conns)
+		n := len(s.conns) + len(s.entrants)
 		s.mu.Unlock()
 		if n == 0 {
 			s.tellEnded() // another Shutdown may wait too

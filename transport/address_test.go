@@ -107,6 +107,7 @@ func FuzzParseAddr(f *testing.F) {
 		}
 		_, _ = tcpHostPort(u)
 		_, _ = memName(u)
+		_, _ = unixPath(u)
 	})
 }
 

@@ -21,11 +21,11 @@ type Table struct {
 // builtin lists what every Table serves unless the program gives another
 // Transport for the scheme.
 func builtin() []Transport {
-	return []Transport{TCP{}}
+	return []Transport{TCP{}, Unix{}}
 }
 
-// NewTable makes a Table of the built-in transports, which is [TCP], and the
-// given ones. A given transport replaces the built-in one of the same scheme.
+// NewTable makes a Table of the built-in transports, [TCP] and [Unix],
+// and the given ones. A given transport replaces the built-in one of the same scheme.
 // The same scheme given twice is an error, and so is a nil transport, one
 // without a scheme, and a scheme that no URL can have in lower case.
 func NewTable(extra ...Transport) (*Table, error) {
@@ -114,8 +114,11 @@ func (t *Table) unknown(scheme string) string {
 }
 
 func howToServe(scheme string) string {
-	if scheme == schemeMem {
+	switch scheme {
+	case schemeMem:
 		return "put a transport.NewMem() into Transports"
+	case schemeTLS:
+		return "put a transport.TLS with a Config into Transports"
 	}
 	return "put a Transport that serves it into Transports"
 }

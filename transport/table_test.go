@@ -33,9 +33,9 @@ func TestTableSchemes(t *testing.T) {
 		extra []Transport
 		want  []string
 	}{
-		{nil, []string{"tcp"}},
-		{[]Transport{NewMem()}, []string{"mem", "tcp"}},
-		{[]Transport{&fake{schemes: []string{"ws", "wss"}}, NewMem()}, []string{"mem", "tcp", "ws", "wss"}},
+		{nil, []string{"ipc", "tcp", "unix"}},
+		{[]Transport{NewMem()}, []string{"ipc", "mem", "tcp", "unix"}},
+		{[]Transport{&fake{schemes: []string{"ws", "wss"}}, NewMem()}, []string{"ipc", "mem", "tcp", "unix", "ws", "wss"}},
 	} {
 		table, err := NewTable(c.extra...)
 		if err != nil {
@@ -90,8 +90,9 @@ func TestTableAddrErrors(t *testing.T) {
 	}
 	for _, c := range []struct{ addr, says string }{
 		{"", "it is empty"},
-		{"mem://x", `unknown scheme "mem" (known: tcp, ws); put a transport.NewMem() into Transports`},
-		{"quic://u:secret@x", `unknown scheme "quic" (known: tcp, ws); put a Transport that serves it into Transports`},
+		{"mem://x", `unknown scheme "mem" (known: ipc, tcp, unix, ws); put a transport.NewMem() into Transports`},
+		{"tls://x:1", `put a transport.TLS with a Config into Transports`},
+		{"quic://u:secret@x", `unknown scheme "quic" (known: ipc, tcp, unix, ws); put a Transport that serves it into Transports`},
 		{"tcp://localhost", "it has no port"},
 		{"tcp://localhost:", "it has no port"},
 		{"tcp://localhost:65536", `port "65536" is no number`},

@@ -112,3 +112,15 @@ func expectEnd(t testing.TB, c io.Reader, text string, want error) {
 		t.Fatalf("read %q: %v, want %q and %v", b, err, text, want)
 	}
 }
+
+func TestServerName(t *testing.T) {
+	for addr, want := range map[string]string{
+		"tls://:1": "localhost", "tls://example.com.:1": "example.com", "tls://[fe80::1%25eth0]:1": "fe80::1", "tls://10.0.0.1:1": "10.0.0.1",
+	} {
+		u, err := ParseAddr(addr)
+		must(t, err)
+		if got := serverName(u); got != want {
+			t.Errorf("%s: %q, want %q", addr, got, want)
+		}
+	}
+}

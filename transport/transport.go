@@ -1,10 +1,12 @@
 // Package transport opens connections by URL.
 //
 // A [Transport] dials and listens for the URL schemes it names. A [Table] holds
-// several and picks one by an address's scheme: TCP is built in, everything else
-// is given by the program. [Mem] is a network inside the process, with faults a
-// test can inject; [Raw] reaches the socket below a connection for writes that
-// never block and reads that hold no buffer while they wait.
+// several and picks one by an address's scheme: [TCP] and [Unix] are built in,
+// everything else is given by the program. [TLS] needs its certificates; [Mem] is
+// a network inside the process, with faults a test can inject; [StartChild] and
+// [Stdio] speak over the standard input and output of a child process. [Raw]
+// reaches the socket below a connection for writes that never block and reads
+// that hold no buffer while they wait. Package transporttest tests a Transport.
 //
 // The package moves bytes. It knows nothing about what they mean.
 package transport
@@ -17,6 +19,29 @@ import (
 
 // Transport opens connections for the URL schemes it names. All of its methods
 // may run concurrently.
+//
+// A connection is a net.Conn whose bytes arrive in order, none lost and none
+// twice. Beyond what net.Conn says:
+//
+//   - A Read, a Write and Close may run concurrently, with themselves too, and
+//     concurrent Writes don't mix.
+//   - Close wakes whoever reads or writes. They, and what is called later, fail with
+//     net.ErrClosed. What was written before arrives, and then io.EOF.
+//   - A deadline in the past ends everything at once, one that is set reaches those
+//     who wait already, and the zero time takes it back. The error matches
+//     os.ErrDeadlineExceeded, and a Read can be repeated after it.
+//   - Writing goes on while the other end writes as well and nobody reads, as far as
+//     the buffers go: what one end sends never waits for what it receives.
+//   - With a method CloseWrite() error, this end stops sending: the other end reads
+//     what was sent and then io.EOF, and this end goes on reading. FlyRPC uses it
+//     to end connections so that the last answer arrives.
+//   - With a method HandshakeContext(context.Context) error, a server calls that
+//     before anything else. With ConnectionState() tls.ConnectionState it shows
+//     the other end's certificate.
+//   - With TryWrite (see TryWriter) writes need no goroutine of their own.
+//
+// A listener's Accept never waits for what a client has to send, and Close
+// wakes it with net.ErrClosed.
 type Transport interface {
 	// Schemes lists the URL schemes served, in lower case, at least one. It
 	// returns the same list every time; the caller doesn't change it.

@@ -1,0 +1,254 @@
+package flyrpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc/internal/pool"
+	"github.com/go-flyrpc/flyrpc/transport"
+)
+
+// What a connection is for shows in its first byte. Where that has to be known before
+// anything else happens, because TLS is configured, the connection is at the front door
+// until it is: an entrant, with a goroutine of its own, that nothing else counts. All other
+// connections are packets from the start, and their reader has Conn.opening look at the
+// first byte that comes.
+
+// firstTLS is the first byte of a TLS handshake. No first packet begins with it.
+const firstTLS = 0x16
+
+// opening says why the first byte of a connection, whose reader it is, is not that of a packet.
+// Further protocols are told apart here and in entrant.enter.
+func (c *Conn) opening(first byte) error {
+	if first != firstTLS {
+		return nil
+	}
+	switch {
+	case c.TLS() != nil:
+		return errors.New("flyrpc: the client began TLS once more within TLS")
+	case c.srv.opts.TLS == nil:
+		return errors.New("flyrpc: the client speaks TLS, and ServerOpts.TLS is not set")
+	}
+	return fmt.Errorf("flyrpc: the client began TLS later than %v after it had connected", silentFor)
+}
+
+// handshaker is a connection that is agreed on before it can be used, as one of TLS is.
+type handshaker interface {
+	HandshakeContext(ctx context.Context) error
+}
+
+// isLocal reports whether nobody but this system is between the ends of a connection.
+func isLocal(nc net.Conn) bool {
+	addr := nc.LocalAddr()
+	if addr == nil {
+		return false
+	}
+	switch addr.Network() {
+	case "unix", "unixpacket", "mem", "pipe":
+		return true
+	}
+	return false
+}
+
+// admit has a connection served, by way of the front door if it needs that, and
+// closes over, if that isn't nil, when it has ended. It reports false if the server is stopping.
+func (s *Server) admit(nc net.Conn, over chan struct{}) bool {
+	if _, shakes := nc.(handshaker); s.opts.TLS == nil && !shakes {
+		return s.start(nc, over, nil)
+	}
+	e := &entrant{srv: s, conn: nc, over: over}
+	s.mu.Lock()
+	refuse := s.stopping
+	if !refuse {
+		s.entrants[e] = struct{}{}
+	}
+	s.mu.Unlock()
+	if refuse {
+		nc.Close()
+		return false
+	}
+	s.ep.workers.Go(e, nil)
+	return true
+}
+
+// entrant is a connection at the front door.
+type entrant struct {
+	srv  *Server
+	conn net.Conn // the transport's; it may be closed by others
+	over chan struct{}
+	in   reader
+	past bool // the door is behind it: it is served, or refused because the server is stopping. The server's lock guards it
+}
+
+// closeEntrants closes the connections at the front door. Once the server is stopping no others come.
+func (s *Server) closeEntrants() {
+	s.mu.Lock()
+	conns := make([]net.Conn, 0, len(s.entrants))
+	for e := range s.entrants {
+		if !e.past {
+			conns = append(conns, e.conn)
+		}
+	}
+	s.mu.Unlock()
+	for _, nc := range conns {
+		nc.Close()
+	}
+}
+
+// Run lets the connection in, or closes it.
+func (e *entrant) Run(w *pool.Worker) {
+	w.In, w.Out = nil, nil
+	err := e.enter()
+	s := e.srv
+	if err != nil {
+		e.in.release()
+		e.conn.Close()
+		if !s.isStopping() {
+			s.refusals.warn(s.ep.log, "flyrpc: connection refused", "peer", addrString(e.conn.RemoteAddr()), "reason", err.Error())
+		}
+	}
+	s.mu.Lock()
+	delete(s.entrants, e)
+	s.mu.Unlock()
+	s.tellEnded()
+	if err != nil && e.over != nil {
+		close(e.over)
+	}
+}
+
+// enter finds out what the connection is for and lets it in, or says why not.
+func (e *entrant) enter() error {
+	if t, ok := e.conn.(handshaker); ok {
+		return e.secure(t, e.conn)
+	}
+	e.in = reader{conn: e.conn, bufs: &e.srv.ep.bufs, max: maxHello}
+	e.in.init()
+	local := isLocal(e.conn)
+	first, err := e.look(local)
+	switch {
+	case err != nil:
+		return err
+	case first == firstTLS:
+		begun := bytes.Clone(e.in.buf[e.in.r:e.in.w])
+		e.in.release()
+		t := transport.TLSServer(&begunConn{e.conn, begun}, e.srv.opts.TLS)
+		return e.secure(t, t)
+	case local || e.srv.opts.AllowPlain:
+		return e.welcome(e.conn, &e.in)
+	}
+	e.refusePlain(first)
+	return fmt.Errorf("flyrpc: the client doesn't speak TLS: its first byte is %#x. It has to dial tls://, or the server to set AllowPlain", first)
+}
+
+// look waits for the first bytes and returns the first of them, or 0 for a connection that may be
+// silent and is. What was read is in e.in.
+func (e *entrant) look(maySilent bool) (first byte, err error) {
+	wait := e.srv.ep.limits.helloTimeout
+	if maySilent {
+		wait = silentFor
+	}
+	if err := e.conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return 0, err
+	}
+	err = e.in.fill()
+	switch {
+	case err == nil:
+		return e.in.buf[e.in.r], nil
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return 0, fmt.Errorf("flyrpc: the connection ended before its first byte: %w", err)
+	case maySilent:
+		e.in.release()
+		return 0, nil
+	}
+	return 0, fmt.Errorf("flyrpc: the client said nothing for %v: with ServerOpts.TLS set it has to speak first", wait)
+}
+
+// secure performs the handshake and lets the connection in.
+func (e *entrant) secure(t handshaker, nc net.Conn) error {
+	if err := e.conn.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	timeout := e.srv.ep.limits.helloTimeout
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	err := t.HandshakeContext(ctx)
+	if ctx.Err() != nil {
+		return fmt.Errorf("flyrpc: the handshake took longer than %v", timeout)
+	}
+	if err != nil {
+		e.partFrom() // what is wrong was said to the client, and should arrive
+		return fmt.Errorf("flyrpc: the handshake failed: %w", err)
+	}
+	return e.welcome(nc, nil)
+}
+
+// welcome has the connection served as one of packets, of which in has read the first bytes if it
+// isn't nil.
+func (e *entrant) welcome(nc net.Conn, in *reader) error {
+	if err := nc.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	e.srv.mu.Lock()
+	e.past = true
+	e.srv.mu.Unlock()
+	if !e.srv.start(nc, e.over, in) {
+		return ErrServerClosed
+	}
+	return nil
+}
+
+// refusePlain tells a client that speaks packets without TLS, if its first one is a request, what
+// is wrong.
+func (e *entrant) refusePlain(first byte) {
+	if Flag(first)&^flagLength != FlagWait {
+		return
+	}
+	p, err := e.in.next()
+	if err != nil {
+		return
+	}
+	answer := Packet{Flag: FlagResponse, Sequence: p.seq, Code: string(BadRequest), Payload: []byte("this server speaks TLS: dial tls:// instead")}
+	if isHello(&p) {
+		answer.Meta = AppendMeta(nil, MetaNotProcessed, "", "")
+	}
+	b, err := AppendPacket(nil, &answer)
+	if err != nil || e.conn.SetWriteDeadline(time.Now().Add(lingerFor)) != nil {
+		return
+	}
+	if _, err := e.conn.Write(b); err == nil {
+		e.partFrom()
+	}
+}
+
+// partFrom ends what is sent and reads, for lingerFor at most, until the other end has closed too, so
+// that closing doesn't take what was written last from it.
+func (e *entrant) partFrom() {
+	half, ok := e.conn.(interface{ CloseWrite() error })
+	if ok && half.CloseWrite() == nil && e.conn.SetReadDeadline(time.Now().Add(lingerFor)) == nil {
+		_, _ = io.CopyN(io.Discard, e.conn, maxSkip*maxHello)
+	}
+}
+
+// begunConn is a connection of which some bytes were read already.
+type begunConn struct {
+	net.Conn
+	begun []byte
+}
+
+// Read reads what was read already, and then the connection.
+func (c *begunConn) Read(b []byte) (int, error) {
+	if len(c.begun) == 0 {
+		return c.Conn.Read(b)
+	}
+	n := copy(b, c.begun)
+	if c.begun = c.begun[n:]; len(c.begun) == 0 {
+		c.begun = nil
+	}
+	return n, nil
+}
