@@ -85,9 +85,31 @@ func (t *callTable) dropAnswer(s *slot) {
 		return
 	}
 	s.late = false
+	t.measure(s)
 	if !s.isPing {
 		t.abandoned--
 	}
 	s.trim()
 	t.put(s)
+}
+
+// count returns how many calls are open, those given up included.
+func (t *callTable) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.used
+}
+
+// waited reports whether somebody waits for an answer.
+func (t *callTable) waited() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.wanted > 0
+}
+
+// awaits reports whether answers are to come, pongs included.
+func (t *callTable) awaits() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.used+t.pings > 0
 }

@@ -124,6 +124,9 @@ func (c *Conn) agree(p *received) (*mode, *helloMessage, error) {
 
 // authenticate sets the connection's identity, or says why the client isn't let in.
 func (c *Conn) authenticate(cr *Credentials) error {
+	if c.pass.refusal != nil {
+		return c.pass.refusal
+	}
 	if c.srv == nil || c.srv.opts.Auth == nil {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,10 +37,11 @@ type callTable struct {
 	limit     int // calls the peer accepts
 	used      int // slots that hold a call
 	wanted    int // answers that somebody waits for
-	pings     int
+	pings     int // in flight
 	abandoned int
-	retire    bool  // version 1: a call given up frees its slot
-	refuse    error // no new calls
+	rtt       atomic.Int64 // nanoseconds that the last ping took
+	retire    bool         // version 1: a call given up frees its slot
+	refuse    error        // no new calls
 	closed    bool
 	lost      *time.Timer
 	onLost    func() // too many answers don't come
@@ -306,25 +308,4 @@ func (t *callTable) close(refusal error, cause error) {
 		s.answer = answer{err: cause}
 		s.deliver()
 	}
-}
-
-// count returns how many calls are open, those given up included.
-func (t *callTable) count() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.used
-}
-
-// waited reports whether somebody waits for an answer.
-func (t *callTable) waited() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.wanted > 0
-}
-
-// awaits reports whether answers are to come, pongs included.
-func (t *callTable) awaits() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.used+t.pings > 0
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type Client struct {
 	connecting chan struct{} // capacity 1: held by who connects
 	mu         sync.Mutex
 	conn       *Conn
+	old        []*Conn            // that were idle, and are still being closed in order
 	abort      context.CancelFunc // ends the connecting; nil if nobody connects
 	closed     bool
 }
@@ -50,7 +52,7 @@ func NewClient(addr string, opts *ClientOpts) *Client {
 	c.ep = &endpoint{
 		router: c.Router, limits: o.limits(), errors: newErrorTable(o.Errors), log: loggerOr(o.Logger),
 		sers: clientSerializers(o.Serializer), v1ser: v1Serializer(o.V1Serializer, o.Serializer),
-		info: info, invoke: intercept(o.Intercept), zipOpts: o.Zip, zipper: compress.New(compress.Level(o.Zip.Level)),
+		info: info, onLost: o.OnLostConn, invoke: intercept(o.Intercept), zipOpts: o.Zip, zipper: compress.New(compress.Level(o.Zip.Level)),
 	}
 	return c
 }
@@ -121,6 +123,9 @@ func (c *Client) connect(ctx context.Context, again bool) (*Conn, error) {
 	case err != nil:
 		return nil, err
 	}
+	if old := c.conn; old != nil && old.retiring.Load() {
+		c.old = append(slices.DeleteFunc(c.old, func(o *Conn) bool { return o.Err() != nil }), old)
+	}
 	c.conn = conn
 	return conn, nil
 }
@@ -140,7 +145,7 @@ func (c *Client) usable(again bool) (*Conn, error) {
 	if c.closed {
 		return nil, errClientClosed()
 	}
-	if c.conn != nil && again && c.conn.Err() != nil {
+	if c.conn != nil && (again && c.conn.Err() != nil || c.conn.retiring.Load()) {
 		return nil, nil
 	}
 	return c.conn, nil
@@ -363,6 +368,9 @@ func (c *Client) Close() error {
 		c.abort()
 	}
 	c.mu.Unlock()
+	for _, old := range c.old {
+		old.close(net.ErrClosed)
+	}
 	if conn != nil {
 		conn.close(net.ErrClosed)
 	}

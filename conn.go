@@ -35,6 +35,7 @@ type endpoint struct {
 	sers    []serializer.Serializer
 	v1ser   serializer.Serializer
 	info    json.RawMessage
+	onLost  func(addr net.Addr, err error) // ServerOpts.OnLostConn; may be nil
 	lastID  atomic.Uint64
 }
 
@@ -50,7 +51,8 @@ type mode struct {
 	codes      int             // learned codes that it keeps
 	zipBody    compress.Method // what this side compresses by
 	zipCode    compress.Method
-	minZip     int // bytes from which bodies are compressed
+	minZip     int           // bytes from which bodies are compressed
+	keepalive  time.Duration // after which the other end pings; 0 if it doesn't
 	peer       PeerInfo
 }
 
@@ -59,6 +61,7 @@ type mode struct {
 type Conn struct {
 	ep    *endpoint
 	srv   *Server // on the accepting side
+	pass  pass    // the same
 	id    uint64
 	proto *Protocol
 	turn  turn
@@ -73,6 +76,7 @@ type Conn struct {
 	mode atomic.Pointer[mode]
 
 	reading
+	watch watch
 
 	identity any
 	opened   sync.Once
@@ -83,7 +87,8 @@ type Conn struct {
 	modeMu   sync.Mutex
 	settling sync.Mutex // held from the answer to hello until its mode is settled
 	values   sync.Map
-	draining atomic.Bool
+	draining atomic.Bool               // no request is served any more
+	retiring atomic.Bool               // it ends in order, and what has come by then is still served
 	casting  atomic.Bool               // a large broadcast is being sent
 	leaving  atomic.Bool               // nothing is open and this side takes its leave: no end is amiss
 	refused  atomic.Pointer[wireError] // why new requests are not served, if not for a shutdown
@@ -126,6 +131,8 @@ func newConn(ep *endpoint, nc net.Conn) *Conn {
 	c.proto = newProtocol(nc, ep)
 	c.proto.out.fail = c.close
 	c.proto.in.wait = c.beforeWait
+	c.proto.in.began = c.packetBegan
+	c.watchOver(&ep.limits)
 	c.in.limit = ep.limits.maxCalls
 	c.inflating.begin(ep.limits.maxMessage)
 	c.joins = flow.NewTurns[*Stream](maxJoins)
@@ -205,7 +212,7 @@ func (c *Conn) Close() error {
 
 // progress tells Shutdown, and a reader that waits for room, that something has ended.
 func (c *Conn) progress() {
-	if !c.draining.Load() {
+	if !c.draining.Load() && !c.retiring.Load() {
 		return
 	}
 	select {
@@ -225,6 +232,7 @@ func (c *Conn) close(reason error) {
 	c.closing.Do(func() {
 		c.reason = reason
 		close(c.done)
+		c.endWatch()
 		lost := c.lostError(reason)
 		c.proto.out.close(lost)
 		refusal := *lost

@@ -140,7 +140,7 @@ func TestBadTimeout(t *testing.T) {
 func TestSlotsLostClose(t *testing.T) {
 	for _, n := range []int{4, 3} {
 		synctest.Test(t, func(t *testing.T) {
-			peer, cli, log := rawServer(t, nil, jsonAnswer(16))
+			peer, cli, log := rawServer(t, &ClientOpts{KeepaliveTime: -1}, jsonAnswer(16))
 			for range n {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				wantFailed(t, cli.Call(ctx, "/lost", nil, nil), Timeout, Unknown)

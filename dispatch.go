@@ -80,7 +80,7 @@ func (c *Conn) endReading(cause error) {
 		cause = fmt.Errorf("flyrpc: the first packet was not complete within %v: %w", c.ep.limits.helloTimeout, cause)
 	}
 	c.close(cause)
-	c.logClosed()
+	c.tellEnd()
 	c.proto.in.release()
 	close(c.ended)
 	if c.srv != nil {
@@ -217,6 +217,7 @@ func (c *Conn) response(p *received) {
 
 // reject answers a request without a handler, from the reader.
 func (c *Conn) reject(seq uint16, code Code, message string) error {
+	c.noteWork()
 	f := frame{flag: FlagResponse, seq: seq, code: string(code), body: []byte(message)}
 	if m := c.mode.Load(); m != nil && !m.v1 {
 		if !c.in.isFree(seq) {
@@ -387,12 +388,3 @@ func (c *Conn) run(in *incoming, fromReader bool) {
 // mayInline reports whether an inline handler can run on the reader: its packets don't
 // queue already, and its answer doesn't add to too many bytes that wait to be written.
 func (c *Conn) mayInline(rt *route) bool { return !c.in.queueing(rt) && !c.proto.out.full() }
-
-// logClosed says why a connection was closed, unless that was in order.
-func (c *Conn) logClosed() {
-	level, reason := slog.LevelWarn, c.reason
-	if c.inOrder() {
-		level = slog.LevelDebug
-	}
-	c.ep.log.Log(context.Background(), level, "flyrpc: connection closed", "conn", c.id, "peer", addrString(c.RemoteAddr()), "reason", fmt.Sprint(reason))
-}

@@ -16,7 +16,8 @@ import (
 
 // What a connection is for shows in its first byte. Where that has to be known before
 // anything else happens, because TLS is configured, the connection is at the front door
-// until it is: an entrant, with a goroutine of its own, that nothing else counts. All other
+// until it is: an entrant, with a goroutine of its own, that MaxConns
+// counts and nothing else. All other
 // connections are packets from the start, and their reader has Conn.opening look at the
 // first byte that comes.
 
@@ -56,16 +57,24 @@ func isLocal(nc net.Conn) bool {
 	return false
 }
 
-// admit has a connection served, by way of the front door if it needs that, and
-// closes over, if that isn't nil, when it has ended. It reports false if the server is stopping.
-func (s *Server) admit(nc net.Conn, over chan struct{}) bool {
-	if _, shakes := nc.(handshaker); s.opts.TLS == nil && !shakes {
-		return s.start(nc, over, nil)
+// accept has a connection served, by way of the front door if it needs that, and closes over, if that isn't nil, when it has
+// ended. It reports false if it was closed at once: the server is stopping, or has too many.
+func (s *Server) accept(nc net.Conn, over chan struct{}) bool {
+	p, ok := s.admit(nc)
+	if !ok {
+		nc.Close()
+		s.ep.lost(nc.RemoteAddr(), p.refusal)
+		return false
 	}
-	e := &entrant{srv: s, conn: nc, over: over}
+	if _, shakes := nc.(handshaker); s.opts.TLS == nil && !shakes {
+		return s.start(nc, p, over, nil)
+	}
+	e := &entrant{srv: s, conn: nc, pass: p, over: over}
 	s.mu.Lock()
 	refuse := s.stopping
-	if !refuse {
+	if refuse {
+		s.leave(&e.pass)
+	} else {
 		s.entrants[e] = struct{}{}
 	}
 	s.mu.Unlock()
@@ -81,6 +90,7 @@ func (s *Server) admit(nc net.Conn, over chan struct{}) bool {
 type entrant struct {
 	srv  *Server
 	conn net.Conn // the transport's; it may be closed by others
+	pass pass
 	over chan struct{}
 	in   reader
 	past bool // the door is behind it: it is served, or refused because the server is stopping. The server's lock guards it
@@ -110,11 +120,15 @@ func (e *entrant) Run(w *pool.Worker) {
 		e.in.release()
 		e.conn.Close()
 		if !s.isStopping() {
+			s.ep.lost(e.conn.RemoteAddr(), err)
 			s.refusals.warn(s.ep.log, "flyrpc: connection refused", "peer", addrString(e.conn.RemoteAddr()), "reason", err.Error())
 		}
 	}
 	s.mu.Lock()
 	delete(s.entrants, e)
+	if !e.past {
+		s.leave(&e.pass)
+	}
 	s.mu.Unlock()
 	s.tellEnded()
 	if err != nil && e.over != nil {
@@ -197,7 +211,7 @@ func (e *entrant) welcome(nc net.Conn, in *reader) error {
 	e.srv.mu.Lock()
 	e.past = true
 	e.srv.mu.Unlock()
-	if !e.srv.start(nc, e.over, in) {
+	if !e.srv.start(nc, e.pass, e.over, in) {
 		return ErrServerClosed
 	}
 	return nil

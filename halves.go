@@ -18,7 +18,7 @@ func (c *Conn) openingPiece(p *received) error {
 			c.halves = make(map[uint16]*Stream)
 		}
 		c.halves[p.seq] = s
-		c.in.halves = len(c.halves)
+		c.in.setHalves(len(c.halves))
 	}
 	return s.putPiece(p)
 }
@@ -28,7 +28,7 @@ func (c *Conn) takeHalf(seq uint16) *Stream {
 	s := c.halves[seq]
 	if s != nil {
 		delete(c.halves, seq)
-		c.in.halves = len(c.halves)
+		c.in.setHalves(len(c.halves))
 	}
 	return s
 }
@@ -37,6 +37,7 @@ func (c *Conn) takeHalf(seq uint16) *Stream {
 func (c *Conn) dropHalf(seq uint16) {
 	if s := c.takeHalf(seq); s != nil {
 		s.end()
+		c.progress()
 	}
 }
 

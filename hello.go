@@ -47,6 +47,7 @@ type helloMessage struct {
 	Window      helloNumber     `json:"window,omitempty"`
 	Messages    helloNumber     `json:"messages,omitempty"`
 	Codes       *helloNumber    `json:"codes,omitempty"` // nil means not said
+	Keepalive   helloNumber     `json:"keepalive,omitempty"`
 	Auth        json.RawMessage `json:"auth,omitempty"`
 	Info        json.RawMessage `json:"info,omitempty"`
 }
@@ -96,7 +97,7 @@ func (ep *endpoint) ourHello(sers []serializer.Serializer) helloMessage {
 		Version: 2, Agent: agent, Inflate: []string{ZipZstd.String(), ZipFlate.String()},
 		Message: helloNumber(ep.limits.maxMessage), Frame: helloNumber(ep.limits.maxFrame),
 		Calls: helloNumber(ep.limits.maxCalls), Window: helloNumber(ep.limits.window),
-		Messages: helloNumber(ep.limits.messages), Codes: &codes, Info: ep.info,
+		Messages: helloNumber(ep.limits.messages), Codes: &codes, Keepalive: ep.limits.helloKeepalive(), Info: ep.info,
 	}
 	for _, s := range sers {
 		h.Serializers = append(h.Serializers, s.Name())
@@ -117,6 +118,7 @@ func (h *helloMessage) mode(ser serializer.Serializer, z Zip) *mode {
 	setDefault(&m.messages, defaultPeerWindow)
 	m.part = min(m.maxFrame, maxPart, flow.Part(m.window))
 	m.agreeZip(z, offered(h.Inflate))
+	m.keepalive = keepaliveOf(h.Keepalive)
 	calls := int(h.Calls)
 	setDefault(&calls, DefaultMaxCalls)
 	m.peer = PeerInfo{
@@ -135,6 +137,11 @@ func (c *Conn) settle(m *mode) {
 	c.calls.begin(m.peer.MaxCalls, m.v1)
 	c.messages.begin(m.messages)
 	c.mode.Store(m)
+	if m.v1 {
+		c.watchFrom(0)
+	} else {
+		c.watchFrom(c.ep.limits.keepaliveWith(m.keepalive))
+	}
 }
 
 // v1Mode is the mode of a connection with a version 1 peer.

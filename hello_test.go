@@ -44,13 +44,13 @@ func TestHelloClientSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cli, w := clientWire(t, &ClientOpts{
 			MaxMessage: 1000, MaxFrame: 2000, MaxCalls: 7,
-			Auth: map[string]string{"token": "t"}, Info: []int{1},
+			Auth: map[string]string{"token": "t"}, Info: []int{1}, KeepaliveTime: 1500 * time.Microsecond,
 		})
 		go cli.Connect(context.Background())
 		got := w.serverHello(`{"flyrpc":2,"serializers":["json"]}`)
 		wantFields(t, got, map[string]any{
 			"flyrpc": 2.0, "agent": agent, "serializers": []any{"msgpack", "json"}, "inflate": []any{"zstd", "flate"},
-			"message": 1000.0, "frame": 2000.0, "calls": 7.0,
+			"message": 1000.0, "frame": 2000.0, "calls": 7.0, "keepalive": 2.0,
 			"auth": map[string]any{"token": "t"}, "info": []any{1.0},
 		})
 		synctest.Wait()
@@ -66,7 +66,7 @@ func TestHelloServerAnswers(t *testing.T) {
 		got := wireTo(t, srv).hello(`{"flyrpc":2,"serializers":["nope","json","msgpack"],"unknown":{"a":[1]},"auth":{"x":1}}`)
 		wantFields(t, got, map[string]any{
 			"flyrpc": 2.0, "agent": agent, "serializers": []any{"json"}, "inflate": []any{"zstd", "flate"},
-			"message": 1000.0, "frame": 2000.0, "calls": 7.0, "info": map[string]any{"build": 3.0}, "auth": nil,
+			"message": 1000.0, "frame": 2000.0, "calls": 7.0, "keepalive": 30000.0, "info": map[string]any{"build": 3.0}, "auth": nil,
 		})
 	})
 }

@@ -50,6 +50,7 @@ func (c *Conn) hasHooks() bool { return c.onRaw.Load() != nil || c.onPacket.Load
 
 // tookOver accounts for a packet that OnPacket or OnRawPacket has taken over.
 func (c *Conn) tookOver(p *received, m *mode) error {
+	c.noteWork()
 	if m.v1 || p.flag&(FlagStream|FlagResponse) != 0 {
 		return nil
 	}

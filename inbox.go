@@ -23,7 +23,8 @@ type inbox struct {
 	gated     bool         // OnConnect has not returned
 	limit     int
 	window    flow.Window           // what version 2 peers may send as one-way messages
-	halves    int                   // requests and messages that are half received; the reader's own
+	halves    int                   // requests and messages that are half received
+	added     uint64                // how many have come
 	stuck     atomic.Bool           // the reader waits for room
 	room      chan struct{}         // capacity 1: there may be room
 	canWait   func() bool           // whether the reader may wait: no answer is awaited
@@ -35,6 +36,7 @@ type inbox struct {
 func (b *inbox) charge(cost int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.added++
 	if err := b.window.Take(cost); err != nil {
 		return fmt.Errorf("one-way messages: %w", err)
 	}
@@ -79,6 +81,7 @@ func (b *inbox) add(in *incoming) verdict {
 	if b.closed != nil {
 		return admitRefuse
 	}
+	b.added++
 	if in.strict {
 		if _, dup := b.open[in.seq]; dup || len(b.open)+b.halves >= b.limit {
 			return admitConflict

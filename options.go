@@ -28,6 +28,11 @@ const (
 	DefaultHelloTimeout  = 3 * time.Second
 	DefaultWriteTimeout  = 10 * time.Second
 	DefaultHandlerWait   = time.Second
+	DefaultReadTimeout   = 30 * time.Second // for each 16 KiB of a packet
+
+	DefaultKeepaliveTime     = 30 * time.Second
+	DefaultKeepaliveInterval = 10 * time.Second
+	DefaultMaxConns          = 65536 // connections, of a Server
 )
 
 // minWindow is the least credit in bytes that the other end is given at first.
@@ -38,6 +43,8 @@ type limits struct {
 	maxMessage, maxFrame, maxCalls, maxQueued int
 	window, messages                          int
 	helloTimeout, writeTimeout, handlerWait   time.Duration
+	readTimeout, idleTimeout, maxConnAge      time.Duration // the last two: 0 means never
+	keepaliveTime, keepaliveInterval          time.Duration // keepaliveTime below 0 means never
 }
 
 // withDefaults returns l with its zeros replaced.
@@ -53,6 +60,12 @@ func (l limits) withDefaults() limits {
 	setDefault(&l.helloTimeout, DefaultHelloTimeout)
 	setDefault(&l.writeTimeout, DefaultWriteTimeout)
 	setDefault(&l.handlerWait, DefaultHandlerWait)
+	setDefault(&l.readTimeout, DefaultReadTimeout)
+	setDefault(&l.keepaliveInterval, DefaultKeepaliveInterval)
+	if l.keepaliveTime == 0 {
+		l.keepaliveTime = DefaultKeepaliveTime
+	}
+	l.idleTimeout, l.maxConnAge = max(l.idleTimeout, 0), max(l.maxConnAge, 0)
 	l.maxCalls = min(l.maxCalls, maxOpenCalls)
 	return l
 }
@@ -61,7 +74,8 @@ func (l limits) withDefaults() limits {
 func (o *ServerOpts) limits() limits {
 	return limits{
 		o.MaxMessage, o.MaxFrame, o.MaxCalls, o.MaxQueued, o.StreamWindow, o.MessageWindow,
-		o.HelloTimeout, o.WriteTimeout, o.HandlerWait,
+		o.HelloTimeout, o.WriteTimeout, o.HandlerWait, o.ReadTimeout, o.IdleTimeout, o.MaxConnAge,
+		o.KeepaliveTime, o.KeepaliveInterval,
 	}.withDefaults()
 }
 
@@ -69,7 +83,8 @@ func (o *ServerOpts) limits() limits {
 func (o *ClientOpts) limits() limits {
 	return limits{
 		o.MaxMessage, o.MaxFrame, o.MaxCalls, o.MaxQueued, o.StreamWindow, o.MessageWindow,
-		o.HelloTimeout, o.WriteTimeout, o.HandlerWait,
+		o.HelloTimeout, o.WriteTimeout, o.HandlerWait, o.ReadTimeout, o.IdleTimeout, 0,
+		o.KeepaliveTime, o.KeepaliveInterval,
 	}.withDefaults()
 }
 
@@ -110,6 +125,39 @@ type ServerOpts struct {
 	// HandlerWait is how long a call or message made through a handler's Context waits for
 	// the other end to take it, before it fails with BUSY. Default 1 s.
 	HandlerWait time.Duration
+	// ReadTimeout is how long a packet may take from its first byte to its last, once the handshake is
+	// done, and as long again for each 16 KiB of it that have come: with 30 s, a slow link may send a large one
+	// as long as it makes about 550 bytes a second. Who is slower is cut, up to a quarter later. Default 30 s.
+	ReadTimeout time.Duration
+	// IdleTimeout is how long there may be no call in either direction, nor a message, before the
+	// connection is closed in order, up to a quarter later: the other end is told to open no new calls, and what
+	// it has sent by then is served. Pings don't count. Default 0: never.
+	IdleTimeout time.Duration
+	// KeepaliveTime is how long no byte may come of the other end before it is pinged. The larger of both
+	// ends' holds, but no more than an hour of the other one's. Default 30 s; negative means that this end doesn't
+	// ping. Version 1 peers are never pinged.
+	KeepaliveTime time.Duration
+	// KeepaliveInterval is how long after the ping a byte has to come, or the connection is closed and its
+	// calls fail with UNAVAILABLE. An inline handler that runs as long keeps the bytes from being read. Default 10 s.
+	KeepaliveInterval time.Duration
+	// MaxConnAge is how old a connection gets, give or take 10%, before it is closed in order: its client is
+	// told to open no new calls, and those that are open end. After 30 s they are cancelled and answered
+	// UNAVAILABLE. Default 0: any age.
+	MaxConnAge time.Duration
+	// MaxConns is the most connections at the same time. One more is refused: its hello, or a version 1
+	// peer's first request, is answered BUSY; if 64 are being told so, it is closed at once. Default 65,536.
+	MaxConns int
+	// MaxConnsPerAddr is the same for those of one IP address. It doesn't hold for connections that have
+	// none. Default 0: MaxConns alone.
+	MaxConnsPerAddr int
+	// FirstConnTimeout is how long Listen and Serve wait for the server's first client that comes through
+	// the handshake, before they return an error that matches ErrNoClient. Default 0: for ever.
+	FirstConnTimeout time.Duration
+	// OnLostConn is called once for each connection that ended otherwise than in order, with the address
+	// of the other end and what ended it: a timeout, a limit, a failed read or handshake, or the error that refused
+	// it. It runs on the goroutine that served or accepted the connection, has to return soon, and may run for many
+	// connections at once. Default: nil.
+	OnLostConn func(addr net.Addr, err error)
 
 	// Serializers are what clients may choose from, for their connection. Default: MessagePack
 	// and JSON. JSON serves version 1 peers even if it isn't listed, unless V1Serializer is set.
@@ -177,6 +225,24 @@ type ClientOpts struct {
 	// HandlerWait is how long a call or message made through a handler's Context waits for
 	// the other end to take it, before it fails with BUSY. Default 1 s.
 	HandlerWait time.Duration
+	// ReadTimeout is how long a packet may take from its first byte to its last, once the handshake is
+	// done, and as long again for each 16 KiB of it that have come: with 30 s, a slow link may send a large one
+	// as long as it makes about 550 bytes a second. Who is slower is cut, up to a quarter later. Default 30 s.
+	ReadTimeout time.Duration
+	// IdleTimeout is how long there may be no call in either direction, nor a message, before the
+	// connection is closed in order, up to a quarter later. Pings don't count. The next call dials again. Default 0: never.
+	IdleTimeout time.Duration
+	// KeepaliveTime is how long no byte may come of the other end before it is pinged. The larger of both
+	// ends' holds, but no more than an hour of the other one's. Default 30 s; negative means that this end doesn't
+	// ping. Version 1 peers are never pinged.
+	KeepaliveTime time.Duration
+	// KeepaliveInterval is how long after the ping a byte has to come, or the connection is closed and its
+	// calls fail with UNAVAILABLE. An inline handler that runs as long keeps the bytes from being read. Default 10 s.
+	KeepaliveInterval time.Duration
+	// OnLostConn is called once for each connection that ended otherwise than in order, with the address
+	// of the other end and what ended it: a timeout, a limit or a failed read. What ends a handshake is Connect's
+	// error alone. It runs on the goroutine that read the connection, and has to return soon. Default: nil.
+	OnLostConn func(addr net.Addr, err error)
 
 	// Serializer is what the connection speaks. The server must have it, or hello
 	// fails. Default: MessagePack, or JSON if the server lacks it.

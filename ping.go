@@ -57,5 +57,7 @@ func (c *Conn) ping(ctx context.Context, length int, timeout time.Duration) (tim
 	if s.answer.err != nil {
 		return 0, c.take(context.Background(), s, nil)
 	}
-	return time.Since(begin), nil
+	d := time.Since(begin)
+	c.calls.rtt.Store(int64(d))
+	return d, nil
 }

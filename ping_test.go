@@ -79,7 +79,7 @@ func TestPingTakesNoSlot(t *testing.T) {
 // their pong comes, and cost no calls.
 func TestPingsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		peer, cli, _ := rawServer(t, nil, jsonAnswer(1))
+		peer, cli, _ := rawServer(t, &ClientOpts{KeepaliveTime: -1}, jsonAnswer(1))
 		for range maxPings {
 			_, err := cli.Ping(3, time.Second)
 			wantFailed(t, err, Timeout, Unknown)

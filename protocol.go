@@ -70,7 +70,7 @@ func newProtocol(conn net.Conn, ep *endpoint) *Protocol {
 
 // init prepares both sides.
 func (p *Protocol) init(workers *pool.Pool, bufs *buffers, l limits) {
-	p.in = reader{conn: p.conn, bufs: bufs, max: uint64(l.maxFrame)}
+	p.in = reader{conn: p.conn, bufs: bufs, max: uint64(l.maxFrame), born: time.Now()}
 	p.in.init()
 	p.out = writer{conn: p.conn, workers: workers, bufs: bufs, timeout: l.writeTimeout, max: l.maxQueued}
 	switch t := p.conn.(type) {

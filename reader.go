@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-flyrpc/flyrpc/transport"
@@ -51,6 +52,13 @@ type reader struct {
 	now   time.Time // when the last bytes came
 	brief bool      // a large payload was the last one, so a header is to be expected and not much more
 	small bool      // a large payload is left for later: next fails with errLarge
+
+	born  time.Time     // what times are counted from
+	last  atomic.Int64  // now, in nanoseconds since born, for who doesn't read
+	amid  atomic.Uint32 // odd while a packet is waited for that has begun
+	bulk  atomic.Uint64 // bytes of large payloads, and of what is skipped
+	began func()        // called when such waiting begins
+	some  bool          // amid is odd
 	get   func() []byte
 	put   func([]byte)
 	first func(byte) error // sees the first byte and may refuse it; nil afterwards
@@ -67,9 +75,9 @@ func (r *reader) init() {
 	r.get, r.put = r.take, r.giveBack
 }
 
-// begin makes the reader go on where from, if it isn't nil, has read the first bytes; else first sees the
+// adopt makes the reader go on where from, if it isn't nil, has read the first bytes; else first sees the
 // first byte that comes, and may refuse it.
-func (r *reader) begin(from *reader, first func(byte) error) {
+func (r *reader) adopt(from *reader, first func(byte) error) {
 	if from == nil || from.r == from.w {
 		r.first = first
 		return
@@ -109,8 +117,10 @@ func (r *reader) next() (p received, err error) {
 			return received{}, errLarge
 		case err == nil && h.length > r.max:
 			r.r += n
+			r.end()
 			return received{header: h}, fmt.Errorf("%w: %d bytes, at most %d", ErrLongPayload, h.length, r.max)
 		case err == nil && h.length >= largeBody:
+			r.begin()
 			if r.wait != nil {
 				r.wait()
 			}
@@ -122,6 +132,7 @@ func (r *reader) next() (p received, err error) {
 			end := r.r + n + int(h.length)
 			payload := r.buf[r.r+n : end : end]
 			r.r = end
+			r.end()
 			return received{header: h, payload: payload, shared: true}, nil
 		case err != nil && err != ErrShortPacket:
 			return received{}, err
@@ -147,6 +158,9 @@ func (r *reader) fill() error {
 
 // fillOnce is fill that fails with io.ErrNoProgress if nothing came.
 func (r *reader) fillOnce() error {
+	if r.r < r.w {
+		r.begin()
+	}
 	if r.wait != nil {
 		r.wait()
 	}
@@ -169,6 +183,7 @@ func (r *reader) fillOnce() error {
 	r.w += n
 	r.brief = false
 	r.now = time.Now()
+	r.last.Store(int64(r.now.Sub(r.born)))
 	if n > 0 && r.first != nil {
 		err, r.first = r.first(r.buf[r.r]), nil
 		return err
@@ -185,9 +200,31 @@ func (r *reader) fillOnce() error {
 	return err
 }
 
+// begin says that a packet that has begun is waited for.
+func (r *reader) begin() {
+	if r.some {
+		return
+	}
+	r.some = true
+	r.amid.Add(1)
+	if r.began != nil {
+		r.began()
+	}
+}
+
+// end says that a packet has come.
+func (r *reader) end() {
+	if r.some {
+		r.some = false
+		r.amid.Add(1)
+	}
+}
+
 // large reads a payload of n bytes into memory of its own, which is taken as the
 // bytes come.
 func (r *reader) large(n int) ([]byte, error) {
+	r.begin()
+	defer r.end()
 	var payload []byte
 	if n <= partBuffer {
 		payload = r.bufs.getPart()[:0]
@@ -203,8 +240,9 @@ func (r *reader) large(n int) ([]byte, error) {
 			copy(grown, payload)
 			payload = grown
 		}
-		m, err := io.ReadFull(r.conn, payload[len(payload):min(n, cap(payload))])
+		m, err := io.ReadAtLeast(r.conn, payload[len(payload):min(n, cap(payload))], 1)
 		payload = payload[:len(payload)+m]
+		r.bulk.Add(uint64(m))
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
@@ -217,9 +255,12 @@ func (r *reader) large(n int) ([]byte, error) {
 
 // skip reads n bytes, which belong to a packet, and drops them.
 func (r *reader) skip(n uint64) error {
+	r.begin()
+	defer r.end()
 	for {
 		have := min(uint64(r.w-r.r), n)
 		r.r += int(have)
+		r.bulk.Add(have)
 		if n -= have; n == 0 {
 			return nil
 		}

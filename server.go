@@ -9,10 +9,10 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-flyrpc/flyrpc/internal/compress"
-	"github.com/go-flyrpc/flyrpc/internal/pool"
 	"github.com/go-flyrpc/flyrpc/transport"
 )
 
@@ -39,6 +39,8 @@ type Server struct {
 	onConnect    func(*Context) error
 	onDisconnect func(*Context, error)
 	stopping     bool
+	admission    admission
+	met          atomic.Bool   // a client has connected
 	ended        chan struct{} // capacity 1: a connection has ended
 	refusals     refusals
 }
@@ -75,7 +77,7 @@ func NewServer(opts *ServerOpts) *Server {
 	}
 	s.ep = &endpoint{
 		router: s.Router, limits: o.limits(), errors: newErrorTable(o.Errors), log: loggerOr(o.Logger),
-		sers: serverSerializers(o.Serializers), v1ser: v1Serializer(o.V1Serializer), info: info,
+		sers: serverSerializers(o.Serializers), v1ser: v1Serializer(o.V1Serializer), info: info, onLost: o.OnLostConn,
 		zipOpts: o.Zip, zipper: compress.New(compress.Level(o.Zip.Level)),
 	}
 	return s
@@ -126,16 +128,21 @@ func (s *Server) Serve(l net.Listener) error {
 		return ErrServerClosed
 	}
 	defer s.untrack(l)
+	first := s.awaitFirst(l)
+	defer first.stop()
 	var pause time.Duration
 	for {
 		nc, err := l.Accept()
 		if err == nil {
 			pause = 0
-			s.admit(nc, nil)
+			s.accept(nc, nil)
 			continue
 		}
 		if s.isStopping() {
 			return ErrServerClosed
+		}
+		if first.late.Load() {
+			return fmt.Errorf("%w: %v, on %s", ErrNoClient, s.opts.FirstConnTimeout, addrString(l.Addr()))
 		}
 		if !passing(err) {
 			return fmt.Errorf("flyrpc: accept on %s: %w", addrString(l.Addr()), err)
@@ -180,22 +187,24 @@ func (s *Server) isStopping() bool {
 // returns when it has ended.
 func (s *Server) ServeConn(nc net.Conn) {
 	over := make(chan struct{})
-	if s.admit(nc, over) {
+	if s.accept(nc, over) {
 		<-over
 	}
 }
 
-// start has a connection served and closes over, if that isn't nil, when it has ended. in, if it isn't
-// nil, has read the first bytes. It reports false if the server is stopping.
-func (s *Server) start(nc net.Conn, over chan struct{}, in *reader) bool {
+// start has a connection served that has come in by p, and closes over, if that isn't nil, when it has ended. in, if
+// it isn't nil, has read the first bytes. It reports false if the server is stopping.
+func (s *Server) start(nc net.Conn, p pass, over chan struct{}, in *reader) bool {
 	c := newConn(s.ep, nc)
-	c.srv, c.fresh, c.over = s, true, over
+	c.srv, c.fresh, c.over, c.pass = s, true, over, p
 	c.proto.in.max = maxHello
-	c.proto.in.begin(in, c.opening)
+	c.proto.in.adopt(in, c.opening)
 	s.mu.Lock()
 	c.in.gated = s.onConnect != nil
 	refuse := s.stopping
-	if !refuse {
+	if refuse {
+		s.leave(&c.pass)
+	} else {
 		s.conns[c] = struct{}{}
 	}
 	s.mu.Unlock()
@@ -203,7 +212,7 @@ func (s *Server) start(nc net.Conn, over chan struct{}, in *reader) bool {
 		c.close(ErrServerClosed)
 		return false
 	}
-	if s.opts.Auth != nil {
+	if s.opts.Auth != nil || p.refusal != nil {
 		c.hurried = true
 		if err := nc.SetReadDeadline(time.Now().Add(s.ep.limits.helloTimeout)); err != nil {
 			c.handed = &handed{err: err}
@@ -211,102 +220,11 @@ func (s *Server) start(nc net.Conn, over chan struct{}, in *reader) bool {
 	} else if c.in.gated {
 		c.silent = time.AfterFunc(silentFor, func() { s.connected(c) })
 	}
+	if p.refusal == nil {
+		c.watchFrom(0)
+	}
 	c.startReading()
 	return true
-}
-
-// connected takes a connection whose handshake is done into the open ones and has
-// OnConnect run for it, once.
-func (s *Server) connected(c *Conn) {
-	c.opened.Do(func() {
-		s.mu.Lock()
-		onConnect, stopping := s.onConnect, s.stopping
-		if onConnect == nil {
-			s.open[c] = struct{}{}
-		}
-		s.mu.Unlock()
-		if stopping {
-			c.sayBye(Errorf(Unavailable, "the server is shutting down"))
-		}
-		if onConnect != nil {
-			c.greeted = make(chan struct{})
-			s.ep.workers.Go(connectTask{s, c, onConnect}, nil)
-		}
-	})
-}
-
-// greets reports whether OnConnect is set.
-func (s *Server) greets() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.onConnect != nil
-}
-
-// connectTask runs OnConnect for a connection.
-type connectTask struct {
-	s *Server
-	c *Conn
-	f func(*Context) error
-}
-
-// Run runs OnConnect and then lets the connection's packets through, or refuses it.
-func (t connectTask) Run(*pool.Worker) {
-	in := t.c.bareIncoming()
-	handler := func(ctx *Context) (any, error) { return nil, t.f(ctx) }
-	in.route = &route{path: "OnConnect", handler: handler}
-	t.c.in.join(in)
-	var err error = Errorf(HandlerPanic, "OnConnect didn't return") // it may end the goroutine
-	defer func() { t.done(in, err) }()
-	_, err = in.invoke()
-}
-
-// done lets the connection's packets through, or refuses it.
-func (t connectTask) done(in *incoming, err error) {
-	c := t.c
-	defer close(c.greeted)
-	in.end()
-	if err != nil {
-		c.refuse(err)
-		return
-	}
-	t.s.mu.Lock()
-	t.s.open[c] = struct{}{}
-	t.s.mu.Unlock()
-	for _, in := range c.in.ungate() {
-		c.run(in, false)
-	}
-}
-
-// bareIncoming returns what a handler's Context needs where there is no packet.
-func (c *Conn) bareIncoming() *incoming {
-	in := &incoming{conn: c, at: time.Now()}
-	in.context.in = in
-	in.body = body{ser: c.ep.v1ser}
-	return in
-}
-
-// refuse closes a connection that OnConnect has refused with err, which its client gets to
-// know.
-func (c *Conn) refuse(err error) {
-	w := c.ep.errors.toWire(err)
-	c.refused.Store(&w)
-	c.draining.Store(true)
-	c.sayBye(err)
-	c.refuseHeld(err)
-	ctx, cancel := context.WithTimeout(context.Background(), c.ep.limits.writeTimeout)
-	defer cancel()
-	c.byeHeard(ctx)
-	c.refuseHeld(err) // the reader was about to hold one more
-	c.linger(ctx, fmt.Errorf("flyrpc: OnConnect refused the connection: %w", err))
-}
-
-// refuseHeld answers the requests that OnConnect has held up with err.
-func (c *Conn) refuseHeld(err error) {
-	for _, in := range c.in.takeHeld() {
-		if in.flag&FlagWait != 0 && in.claimReply() {
-			in.respondError(err, true)
-		}
-	}
 }
 
 // ending takes a connection that has ended off the books and has OnDisconnect run for it,
@@ -338,6 +256,7 @@ func (s *Server) ending(c *Conn) {
 func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
+	s.leave(&c.pass)
 	s.mu.Unlock()
 	if c.over != nil {
 		close(c.over)

@@ -55,10 +55,7 @@ func (s *Server) awaitEnds(ctx context.Context) {
 // shutdown ends a connection in order, or at ctx's end.
 func (c *Conn) shutdown(ctx context.Context) {
 	c.draining.Store(true)
-	c.settling.Lock() // an answer to hello is queued before the mode is settled
-	silent := c.mode.Load() == nil
-	c.settling.Unlock()
-	if silent {
+	if c.isSilent() {
 		c.close(ErrServerClosed)
 		return
 	}
@@ -67,23 +64,30 @@ func (c *Conn) shutdown(ctx context.Context) {
 		c.leaving.Store(true) // the client may be leaving too
 	}
 	c.sayBye(why)
-	c.awaitIdle(ctx)
+	c.awaitIdle(ctx, c.busy)
 	if ctx.Err() == nil && c.Err() == nil {
 		c.leaving.Store(true)
 	}
 	c.byeHeard(ctx)
-	c.awaitIdle(ctx)
+	c.awaitIdle(ctx, c.busy)
 	if ctx.Err() == nil {
 		c.calls.stop(why)
 		c.linger(ctx, ErrServerClosed)
 		return
 	}
-	c.cutShort(why)
+	c.cutShort(why, ErrServerClosed)
 }
 
-// awaitIdle waits until nothing is open, the connection is closed, or ctx ends.
-func (c *Conn) awaitIdle(ctx context.Context) {
-	for c.busy() && ctx.Err() == nil {
+// isSilent reports whether the version of the other end isn't known yet.
+func (c *Conn) isSilent() bool {
+	c.settling.Lock() // an answer to hello is queued before the mode is settled
+	defer c.settling.Unlock()
+	return c.mode.Load() == nil
+}
+
+// awaitIdle waits until nothing is open any more, the connection is closed, or ctx ends.
+func (c *Conn) awaitIdle(ctx context.Context, open func() bool) {
+	for open() && ctx.Err() == nil {
 		select {
 		case <-c.drained:
 		case <-c.done:
@@ -97,8 +101,8 @@ func (c *Conn) awaitIdle(ctx context.Context) {
 func (c *Conn) busy() bool { return c.in.count() > 0 || c.calls.count() > 0 }
 
 // cutShort answers the requests whose handlers still run, or wait to, with UNAVAILABLE, cancels them
-// and closes the connection.
-func (c *Conn) cutShort(why *Error) {
+// and closes the connection for a reason.
+func (c *Conn) cutShort(why *Error, reason error) {
 	c.proto.out.hurry()
 	open := append(c.in.requests(), c.in.takeHeld()...)
 	for _, in := range open {
@@ -111,7 +115,7 @@ func (c *Conn) cutShort(why *Error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lingerFor)
 	defer cancel()
-	c.linger(ctx, ErrServerClosed)
+	c.linger(ctx, reason)
 }
 
 // cutShort cancels a request and answers it with why, unless it was answered.

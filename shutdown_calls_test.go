@@ -132,7 +132,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 // A call that waits to be written when the server says bye isn't sent.
 func TestByeRefusesWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cli, w := clientWire(t, &ClientOpts{MaxQueued: 1000})
+		cli, w := clientWire(t, &ClientOpts{MaxQueued: 1000, KeepaliveTime: -1})
 		go cli.Connect(context.Background())
 		w.serverHello(`{"flyrpc":2,"serializers":["json"],"frame":1000000}`)
 		synctest.Wait()

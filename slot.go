@@ -24,6 +24,7 @@ type slot struct {
 	stream *Stream // items, and what is larger than a packet; nil while there is none
 	pos    uint64  // where in the stream of packets the request begins
 	isPing bool
+	probe  bool // isPing, and nobody waits for it
 	answer answer
 	buf    []byte // for small answers
 	enc    encBuf // for encoding the request

@@ -104,7 +104,7 @@ func TestSequencesOnTheWire(t *testing.T) {
 func TestCallsBeyondTheLimitWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 3
-		peer, cli, _ := rawServer(t, nil, jsonAnswer(limit))
+		peer, cli, _ := rawServer(t, &ClientOpts{KeepaliveTime: -1}, jsonAnswer(limit))
 		var calls []*Pending
 		for range limit {
 			calls = append(calls, cli.Go(t.Context(), "/x", nil, nil))

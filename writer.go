@@ -68,6 +68,7 @@ type writer struct {
 	taught   taught
 	bye      error  // refuses requests: the other end has said bye
 	appended uint64 // bytes of packets queued so far
+	aside    uint64 // those of them that belong to no call or message: pings, and what ends calls
 	writes   uint64 // write calls so far
 	written  uint64 // bytes of packets that the transport has taken so far
 	offered  uint64 // bytes of packets that it may have taken
@@ -123,7 +124,9 @@ func (w *writer) putNow(f *frame) error {
 		defer w.mu.Unlock()
 		return w.err
 	}
+	before := w.appended
 	w.append(f)
+	w.aside += w.appended - before
 	w.startFlush(false)
 	return nil
 }

@@ -122,8 +122,9 @@ func TestLinkCloseAfterLost(t *testing.T) {
 // In a partition nothing comes through, nor does Dial; what was sent arrives when it is healed.
 func TestLinkPartition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newAdder(t)
-		cli := NewClient(t, srv, nil)
+		srv := NewServer(t, &flyrpc.ServerOpts{KeepaliveTime: -1}) // which would notice
+		srv.OnMessage("/add", add)
+		cli := NewClient(t, srv, &flyrpc.ClientOpts{KeepaliveTime: -1})
 		cli.Link.Partition()
 		call := cli.Go(t.Context(), "/add", sum{1, 1}, nil)
 		other, err := flyrpc.NewClient(cli.Host.Addr(), &flyrpc.ClientOpts{Transports: []transport.Transport{cli.Link}}), make(chan error, 1)
@@ -184,12 +185,12 @@ func TestLinkListen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := transport.NewMem()
 		link := NewLink(t, mem)
-		srv := NewServer(t, &flyrpc.ServerOpts{Transports: []transport.Transport{link}})
+		srv := NewServer(t, &flyrpc.ServerOpts{Transports: []transport.Transport{link}, KeepaliveTime: -1})
 		srv.OnMessage("/add", add)
 		served := make(chan error, 1)
 		go func() { served <- srv.Listen("mem://here") }()
 		synctest.Wait()
-		cli, err := flyrpc.Dial(t.Context(), "mem://here", &flyrpc.ClientOpts{Transports: []transport.Transport{mem}})
+		cli, err := flyrpc.Dial(t.Context(), "mem://here", &flyrpc.ClientOpts{Transports: []transport.Transport{mem}, KeepaliveTime: -1})
 		if err != nil {
 			t.Fatal(err)
 		}

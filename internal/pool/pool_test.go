@@ -154,6 +154,38 @@ func TestBusyWorkersStay(t *testing.T) {
 	})
 }
 
+// TestWorkersOfABurstEnd: what a burst has left behind ends within two trims, though the pool is in use all the time.
+func TestWorkersOfABurstEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Pool
+		defer p.Close()
+		before := runtime.NumGoroutine()
+		gate := make(chan struct{})
+		for range 1000 {
+			p.Go(taskFunc(func(*Worker) { <-gate }), nil)
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n != 1000 {
+			t.Fatalf("%d workers have a task", n)
+		}
+		close(gate)
+		for end := time.Now().Add(2*trimEvery + trimEvery/2); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			for range 2 {
+				p.Go(taskFunc(func(*Worker) { time.Sleep(time.Millisecond / 2) }), nil)
+			}
+			synctest.Wait()
+		}
+		if n := runtime.NumGoroutine() - before; n < 1 || n > 2 {
+			t.Errorf("%d workers are left, for two tasks at a time", n)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if n := cap(p.idle); n > 2000 {
+			t.Errorf("the pool keeps room for %d idle workers", n)
+		}
+	})
+}
+
 func TestLargeBuffersAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool

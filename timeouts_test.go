@@ -1,0 +1,132 @@
+package flyrpc
+
+import (
+	"testing"
+	"time"
+)
+
+// glance is one look of a timer, and what it is to say.
+type glance struct {
+	s    sight
+	want finding
+	due  time.Duration
+}
+
+// checkGlances has t look again and again.
+func checkGlances(t *testing.T, to timeouts, list []glance) {
+	t.Helper()
+	for i, g := range list {
+		if got := to.look(&g.s); got != g.want || got <= askPeer && to.due != g.due {
+			t.Fatalf("look %d, at %v: finding %d, next at %v; want %d, %v", i, g.s.now, got, to.due, g.want, g.due)
+		}
+	}
+}
+
+// sec is n seconds.
+func sec(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+
+// TestTimeoutsKeepalive: a ping is due after a silence, and the end after another one. What comes counts, whatever
+// it is a part of.
+func TestTimeoutsKeepalive(t *testing.T) {
+	to := timeouts{read: sec(30), ping: sec(30), interval: sec(10)}
+	checkGlances(t, to, []glance{
+		{sight{now: sec(1)}, allWell, sec(30)},
+		{sight{now: sec(30), read: sec(12)}, allWell, sec(42)},
+		{sight{now: sec(42), read: sec(12)}, askPeer, sec(52)},
+		{sight{now: sec(50), read: sec(12)}, allWell, sec(52)},
+		{sight{now: sec(52), read: sec(42)}, allWell, sec(72)}, // in the same moment as the ping
+		{sight{now: sec(72), read: sec(42)}, askPeer, sec(82)},
+		{sight{now: sec(82), read: sec(42), bulk: 1}, allWell, sec(112)},
+		{sight{now: sec(112), read: sec(42), bulk: 1}, askPeer, sec(122)},
+		{sight{now: sec(122), read: sec(42), bulk: 1}, isDead, 0},
+	})
+}
+
+// TestTimeoutsShortSilence: pings come after each silence, though the other end may take longer than that to answer.
+func TestTimeoutsShortSilence(t *testing.T) {
+	checkGlances(t, timeouts{read: sec(30), ping: sec(2), interval: sec(5)}, []glance{
+		{sight{now: sec(2)}, askPeer, sec(4)},
+		{sight{now: sec(4)}, allWell, sec(6)},
+		{sight{now: sec(6), read: sec(5)}, allWell, sec(7)},
+		{sight{now: sec(7), read: sec(5)}, askPeer, sec(9)},
+		{sight{now: sec(9), read: sec(5)}, allWell, sec(11)},
+		{sight{now: sec(11), read: sec(5)}, allWell, sec(12)},
+		{sight{now: sec(12), read: sec(5)}, isDead, 0},
+	})
+}
+
+// TestTimeoutsWhenStalled: while the process doesn't run, as when it is stopped, nobody reads what has come.
+func TestTimeoutsWhenStalled(t *testing.T) {
+	to := timeouts{read: sec(30), ping: sec(30), interval: sec(10)}
+	checkGlances(t, to, []glance{
+		{sight{now: sec(30)}, askPeer, sec(40)},
+		{sight{now: sec(1000)}, allWell, sec(1010)}, // instead of at 40: the answer may have come and not been read
+		{sight{now: sec(1010)}, isDead, 0},
+	})
+	checkGlances(t, to, []glance{
+		{sight{now: sec(30)}, askPeer, sec(40)},
+		{sight{now: sec(1000), read: sec(31)}, askPeer, sec(1010)}, // it was answered, and silent since
+		{sight{now: sec(1005), read: sec(1001)}, allWell, sec(1031)},
+	})
+	checkGlances(t, timeouts{read: sec(30)}, []glance{
+		{sight{now: sec(100), amid: 1}, allWell, sec(107.5)},
+		{sight{now: sec(500), amid: 1}, allWell, sec(507.5)},
+		{sight{now: sec(507.5), amid: 1}, allWell, sec(515)},
+		{sight{now: sec(515), amid: 1}, allWell, sec(522.5)},
+		{sight{now: sec(522.5), amid: 1}, allWell, sec(530)},
+		{sight{now: sec(530), amid: 1}, isSlow, 0},
+	})
+}
+
+// TestTimeoutsRead: each packet has its own time, and each 16 KiB of a large one.
+func TestTimeoutsRead(t *testing.T) {
+	to := timeouts{read: sec(8)}
+	checkGlances(t, to, []glance{
+		{sight{now: sec(1)}, allWell, 0},
+		{sight{now: sec(10), amid: 1}, allWell, sec(12)},
+		{sight{now: sec(12), amid: 3}, allWell, sec(14)}, // another packet
+		{sight{now: sec(14), amid: 3}, allWell, sec(16)},
+		{sight{now: sec(16), amid: 4}, allWell, 0}, // it has come
+		{sight{now: sec(99), amid: 5}, allWell, sec(101)},
+		{sight{now: sec(101), amid: 5, bulk: readPart - 1}, allWell, sec(103)},
+		{sight{now: sec(103), amid: 5, bulk: readPart}, allWell, sec(105)}, // from here on again
+		{sight{now: sec(105), amid: 5, bulk: 2*readPart - 1}, allWell, sec(107)},
+		{sight{now: sec(107), amid: 5, bulk: 2*readPart - 1}, allWell, sec(109)},
+		{sight{now: sec(109), amid: 5, bulk: 2*readPart - 1}, allWell, sec(111)},
+		{sight{now: sec(111), amid: 5, bulk: 2*readPart - 1}, isSlow, 0},
+	})
+	at := sight{now: sec(10), amid: 7}
+	to.await(&at)
+	if to.due != sec(12) {
+		t.Errorf("a packet that begins at 10 is looked at at %v", to.due)
+	}
+	checkGlances(t, to, []glance{
+		{sight{now: sec(12), amid: 7}, allWell, sec(14)},
+		{sight{now: sec(14), amid: 7}, allWell, sec(16)},
+		{sight{now: sec(16), amid: 7}, allWell, sec(18)},
+		{sight{now: sec(18), amid: 7}, isSlow, 0},
+	})
+}
+
+// TestTimeoutsIdle: it ends when nothing has happened and nothing is open.
+func TestTimeoutsIdle(t *testing.T) {
+	checkGlances(t, timeouts{idle: sec(8)}, []glance{
+		{sight{now: sec(2)}, allWell, sec(4)},
+		{sight{now: sec(4), busy: true}, allWell, sec(6)},
+		{sight{now: sec(6), busy: true}, allWell, sec(8)},
+		{sight{now: sec(8)}, allWell, sec(10)},
+		{sight{now: sec(10), work: 1}, allWell, sec(12)},
+		{sight{now: sec(12), work: 1}, allWell, sec(14)},
+		{sight{now: sec(14), work: 1}, allWell, sec(16)},
+		{sight{now: sec(16), work: 1}, allWell, sec(18)},
+		{sight{now: sec(18), work: 1}, isIdle, 0},
+	})
+}
+
+// TestTimeoutsAge: age counts, whatever happens.
+func TestTimeoutsAge(t *testing.T) {
+	checkGlances(t, timeouts{age: sec(8)}, []glance{
+		{sight{now: sec(2), busy: true}, allWell, sec(8)},
+		{sight{now: sec(8), busy: true}, isOld, 0},
+	})
+}
