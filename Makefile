@@ -1,10 +1,9 @@
 # FlyRPC's commands. "work" is the go command's name for all modules in go.work.
 
-FUZZTIME ?= 20s
-COUNT    ?= 3
+FUZZTIME  ?= 20s
 BENCH     ?= .
 BENCHTIME ?= 1s
-MINCOVER ?= 85
+MINCOVER  ?= 85
 
 GO  ?= go
 BIN := $(CURDIR)/.bin
@@ -13,17 +12,18 @@ BIN := $(CURDIR)/.bin
 export GOWORK := $(CURDIR)/go.work
 
 .DEFAULT_GOAL := help
-.PHONY: help test race lint cover build fuzz bench conform tools
+.PHONY: help test race lint cover build fuzz bench bench-compare conform tools
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: ## vet and test every module, with the race detector
+test: ## vet and test every module, with the race detector, and the allocation budgets without it
 	$(GO) vet work
 	$(GO) test -race work
+	$(GO) test -run '^TestBudget' .
 
 race: ## test COUNT (3) times in random order, with the race detector
-	$(GO) test -race -shuffle=on -count=$(COUNT) work
+	$(GO) test -race -shuffle=on -count=$(or $(COUNT),3) work
 
 lint: tools ## check the format, and run go vet and staticcheck
 	@files=$$($(BIN)/gofumpt -l .) || exit 1; if [ -n "$$files" ]; then \
@@ -46,7 +46,11 @@ fuzz: ## run each fuzz test for FUZZTIME (20s), one after another
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) sh internal/tools/fuzz.sh
 
 bench: ## run the benchmarks of the root package that match BENCH (all), for BENCHTIME (1s) each
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem .
+	$(GO) test -run '^$$' -bench '$(value BENCH)' -benchtime '$(BENCHTIME)' -benchmem .
+
+bench-compare: tools ## compare the benchmarks that match BENCH with those of REV, in COUNT (10) runs of BENCHTIME (1s) each
+	@GO=$(GO) BENCHSTAT=$(BIN)/benchstat REV='$(REV)' BENCH='$(value BENCH)' BENCHTIME='$(BENCHTIME)' COUNT='$(or $(COUNT),10)' \
+		sh internal/tools/bench-compare.sh
 
 conform: ## play the conformance scenarios against FlyRPC, or against the server at ADDR (SECTION alone)
 	@if [ -n "$(ADDR)" ]; then $(GO) run ./internal/wiretest/cmd -dial '$(ADDR)' -section '$(SECTION)'; \
