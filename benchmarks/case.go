@@ -46,15 +46,11 @@ const (
 
 // measureCase measures a case, which comes as JSON, and writes its metrics as JSON.
 func measureCase(arg string, out io.Writer) error {
-	var c Case
-	if err := json.Unmarshal([]byte(arg), &c); err != nil {
-		return err
-	}
-	p, err := peers.Find(c.Peer)
+	c, p, err := parseCase(arg)
 	if err != nil {
 		return err
 	}
-	if c.Part == partIdle {
+	if c.Conns > 0 {
 		if err := measure.AllowFiles(uint64(c.Conns + otherFiles)); err != nil {
 			return err
 		}
@@ -65,15 +61,31 @@ func measureCase(arg string, out io.Writer) error {
 	}
 	defer s.close()
 	var m Metrics
-	if c.Part == partIdle {
+	switch c.Part {
+	case partIdle:
 		m, err = idle(c, p, s)
-	} else {
+	case partGrowth:
+		m, err = grow(c, p, s)
+	default:
 		m, err = calls(c, p, s)
 	}
 	if err != nil {
 		return err
 	}
 	return json.NewEncoder(out).Encode(m)
+}
+
+// parseCase returns a case that comes as JSON, and its peer.
+func parseCase(arg string) (c Case, p peers.Peer, err error) {
+	if err := json.Unmarshal([]byte(arg), &c); err != nil {
+		return c, p, err
+	}
+	if c.Part == partGrowth {
+		p, err = c.Point.Peer()
+	} else {
+		p, err = peers.Find(c.Peer)
+	}
+	return c, p, err
 }
 
 // calls measures calls on one connection.
@@ -83,25 +95,34 @@ func calls(c Case, p peers.Peer, s *server) (Metrics, error) {
 		return nil, err
 	}
 	defer client.Close()
-	m := peers.NewMessage(c.Size)
-	if err := checkOne(client, m); err != nil {
+	if err := checkOne(client, peers.NewMessage(c.Size)); err != nil {
 		return nil, err
 	}
-	load := &measure.Load{
-		Client: client, Message: m, Callers: c.Callers, Warmup: c.Time / warmPart, Time: c.Time, Usage: s.bothUsage,
+	if c.Part != partOpen {
+		return closedLoad(c, client, s)
 	}
-	if c.Part == partOpen {
-		result, err := load.Open(c.Rate)
-		if err != nil {
-			return nil, err
-		}
-		return callMetrics(result), nil
-	}
-	result, err := load.Closed()
+	result, err := c.load(client, s).Open(c.Rate)
 	if err != nil {
 		return nil, err
 	}
 	return callMetrics(result), nil
+}
+
+// closedLoad measures a client's calls, each as soon as the one before it has returned.
+func closedLoad(c Case, client peers.Client, s *server) (Metrics, error) {
+	result, err := c.load(client, s).Closed()
+	if err != nil {
+		return nil, err
+	}
+	return callMetrics(result), nil
+}
+
+// load returns what a client is to do.
+func (c Case) load(client peers.Client, s *server) *measure.Load {
+	return &measure.Load{
+		Client: client, Message: peers.NewMessage(c.Size), Callers: c.Callers,
+		Warmup: c.Time / warmPart, Time: c.Time, Usage: s.bothUsage,
+	}
 }
 
 // checkOne makes a call and looks at the whole answer.

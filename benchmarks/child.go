@@ -20,6 +20,7 @@ import (
 const (
 	roleMeasure = "child-measure"
 	roleServe   = "child-serve"
+	roleFlood   = "child-flood"
 )
 
 // caseTimeout is how long a measurement may take beside its own time.
@@ -36,6 +37,8 @@ func child(args []string, in io.Reader, out io.Writer) (bool, error) {
 		return true, measureCase(args[1], out)
 	case roleServe:
 		return true, serve(args[1], in, out)
+	case roleFlood:
+		return true, floodServer(args[1], in, out)
 	}
 	return false, nil
 }
@@ -75,7 +78,7 @@ type server struct {
 // startServer starts a peer's server where the case says.
 func startServer(c Case, p peers.Peer) (*server, error) {
 	if c.Mode == twoProcesses {
-		return startProcess(p.Name)
+		return startProcess(c)
 	}
 	s, err := p.Serve()
 	if err != nil {
@@ -90,9 +93,9 @@ const (
 	askMemory = "memory"
 )
 
-// serve runs a peer's server until in ends, and answers the questions in it.
-func serve(peer string, in io.Reader, out io.Writer) error {
-	p, err := peers.Find(peer)
+// serve runs the server of a case, which comes as JSON, until in ends, and answers the questions in it.
+func serve(arg string, in io.Reader, out io.Writer) error {
+	_, p, err := parseCase(arg)
 	if err != nil {
 		return err
 	}
@@ -121,13 +124,42 @@ func serve(peer string, in io.Reader, out io.Writer) error {
 	return questions.Err()
 }
 
-// startProcess starts a process that serves the peer.
-func startProcess(peer string) (*server, error) {
+// startProcess starts a process that serves the peer of a case.
+func startProcess(c Case) (*server, error) {
+	child, err := startChild(roleServe, c)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{
+		usage:  func() (u measure.Usage, err error) { err = child.ask(askUsage, &u); return u, err },
+		memory: func() (m measure.Memory, err error) { err = child.ask(askMemory, &m); return m, err },
+		close:  child.close,
+	}
+	if err := child.answers.Decode(&s.addr); err != nil {
+		s.close()
+		return nil, fmt.Errorf("the server didn't start: %w", err)
+	}
+	return s, nil
+}
+
+// childProcess is a process that this one has started and asks questions.
+type childProcess struct {
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	answers *json.Decoder
+}
+
+// startChild starts a process in a role. What it is told goes to it as JSON.
+func startChild(role string, told any) (*childProcess, error) {
+	arg, err := json.Marshal(told)
+	if err != nil {
+		return nil, err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, roleServe, peer)
+	cmd := exec.Command(self, role, string(arg))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -140,26 +172,19 @@ func startProcess(peer string) (*server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	answers := json.NewDecoder(out)
-	s := &server{
-		usage:  func() (u measure.Usage, err error) { err = ask(in, answers, askUsage, &u); return u, err },
-		memory: func() (m measure.Memory, err error) { err = ask(in, answers, askMemory, &m); return m, err },
-		close: func() {
-			in.Close() // ends it
-			_ = cmd.Wait()
-		},
-	}
-	if err := answers.Decode(&s.addr); err != nil {
-		s.close()
-		return nil, fmt.Errorf("the server didn't start: %w", err)
-	}
-	return s, nil
+	return &childProcess{cmd, in, json.NewDecoder(out)}, nil
 }
 
-// ask has a server in another process answer a question.
-func ask(in io.Writer, answers *json.Decoder, question string, answer any) error {
-	if _, err := fmt.Fprintln(in, question); err != nil {
+// ask has the process answer a question.
+func (p *childProcess) ask(question string, answer any) error {
+	if _, err := fmt.Fprintln(p.in, question); err != nil {
 		return err
 	}
-	return answers.Decode(answer)
+	return p.answers.Decode(answer)
+}
+
+// close ends the process.
+func (p *childProcess) close() {
+	p.in.Close()
+	_ = p.cmd.Wait()
 }

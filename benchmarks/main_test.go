@@ -32,7 +32,7 @@ func TestRun(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "results")
 	var out, progress bytes.Buffer
 	err := run(t.Context(), []string{
-		"-quick", "-peers", "raw-pipelined,flyrpc-msgpack-handle", "-size", "64B", "-rates", "500,1000",
+		"-quick", "-parts", "calls,open,idle", "-peers", "raw-pipelined,flyrpc-msgpack-handle", "-size", "64B", "-rates", "500,1000",
 		"-time", "20ms", "-conns", "20", "-rounds", "2", "-out", dir,
 	}, &out, &progress)
 	if err != nil {
@@ -65,7 +65,7 @@ func TestChildErrors(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `no peer "pigeon"`) {
 		t.Error(err)
 	}
-	if _, err := startProcess("pigeon"); err == nil {
+	if _, err := startProcess(Case{Part: partCalls, Peer: "pigeon"}); err == nil {
 		t.Error("a server of no peer has started")
 	}
 }

@@ -10,14 +10,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-flyrpc/flyrpc/benchmarks/internal/growth"
 	"github.com/go-flyrpc/flyrpc/benchmarks/internal/peers"
 )
 
 // The parts of a run, and where the server is.
 const (
-	partCalls = "calls"
-	partIdle  = "idle"
-	partOpen  = "open"
+	partCalls  = "calls"
+	partIdle   = "idle"
+	partOpen   = "open"
+	partGrowth = "growth"
 
 	oneProcess   = "one"
 	twoProcesses = "two"
@@ -35,14 +37,17 @@ type Case struct {
 	Part, Mode, Peer string
 	Size             int // of the payload
 	Callers          int
-	Rate             int // calls each second, for partOpen
-	Conns            int // for partIdle
+	Rate             int          // calls each second, for partOpen
+	Conns            int          // for partIdle
+	Point            growth.Point // for partGrowth, which may also have a Rate and Conns
 	Time             time.Duration
 }
 
 // setting describes what is the same for all peers that are compared.
 func (c Case) setting() string {
 	switch c.Part {
+	case partGrowth:
+		return "growth, " + c.Point.Axis + ", " + pointName(c.Point)
 	case partIdle:
 		return fmt.Sprintf("%d idle connections", c.Conns)
 	case partOpen:
@@ -77,6 +82,7 @@ type plan struct {
 	sizes          []int
 	callers, rates []int
 	conns          int
+	growth         growthPlan
 	rounds         int
 	time           time.Duration
 	out            string
@@ -103,12 +109,13 @@ func parsePlan(args []string, usage io.Writer) (*plan, error) {
 	fs := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 	fs.SetOutput(usage)
 	names := fs.String("peers", "", "the `names` of peers, or what they begin with (default all)")
-	parts := fs.String("parts", "calls,open,idle", "what to measure: `calls,open,idle`")
+	parts := fs.String("parts", "calls,open,idle", "what to measure: `calls,open,idle`, or growth")
 	modes := fs.String("modes", "one,two", "the server in `one` process with the callers, or in two")
 	sizes := fs.String("size", "64B,1KiB,1MiB", "the `sizes` of messages")
 	callers := fs.String("callers", "1,16,128,1024", "the `numbers` of callers on one connection")
 	rates := fs.String("rates", "1000,5000,20000", "calls each second of the open loop")
 	fs.IntVar(&p.conns, "conns", 5000, "idle connections")
+	readGrowth := p.growth.flags(fs)
 	fs.IntVar(&p.rounds, "rounds", 5, "how many times to measure each")
 	fs.DurationVar(&p.time, "time", 2*time.Second, "how long each measurement takes")
 	fs.StringVar(&p.out, "out", "benchmarks/results", "the `folder` for tables and plots; \"\" for none")
@@ -120,12 +127,13 @@ func parsePlan(args []string, usage io.Writer) (*plan, error) {
 		quicken(fs)
 	}
 	err := errors.Join(
-		pick(&p.parts, *parts, []string{partCalls, partOpen, partIdle}),
+		pick(&p.parts, *parts, []string{partCalls, partOpen, partIdle, partGrowth}),
 		pick(&p.modes, *modes, []string{oneProcess, twoProcesses}),
 		numbers(&p.callers, *callers),
 		numbers(&p.rates, *rates),
 		p.pickSizes(*sizes),
 		p.pickPeers(*names),
+		readGrowth(),
 	)
 	if err != nil {
 		return nil, err
@@ -142,6 +150,8 @@ func quicken(fs *flag.FlagSet) {
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	for name, value := range map[string]string{
 		"callers": "1,16", "rates": "1000", "conns": "200", "rounds": "1", "time": "100ms", "out": "",
+		"parts": "calls,open,idle,growth", "growth-conns": "1,100", "growth-routes": "1,100",
+		"growth-flight": "1,100", "growth-payload": "16,1048576",
 	} {
 		if !given[name] {
 			_ = fs.Set(name, value)
@@ -209,6 +219,10 @@ func (p *plan) cases() []Case {
 	var list []Case
 	for round := range p.rounds {
 		for _, setting := range p.settings() {
+			if setting.Part == partGrowth {
+				list = append(list, setting)
+				continue
+			}
 			for i := range p.peers {
 				peer := p.peers[(i+round)%len(p.peers)]
 				if takesPart(peer, setting) {
@@ -237,6 +251,8 @@ func (p *plan) settings() []Case {
 			}
 		case partIdle:
 			list = append(list, Case{Part: part, Mode: twoProcesses, Size: peers.Small, Conns: p.conns, Time: p.time})
+		case partGrowth:
+			list = append(list, p.growthSettings()...)
 		}
 	}
 	return list
@@ -269,5 +285,12 @@ func takesPart(p peers.Peer, c Case) bool {
 
 // estimate returns how long it will take if nothing hangs.
 func (p *plan) estimate(cases []Case) time.Duration {
-	return time.Duration(len(cases)) * (p.time + p.time/warmPart + 200*time.Millisecond)
+	var all time.Duration
+	for _, c := range cases {
+		all += p.time + p.time/warmPart + 200*time.Millisecond
+		if c.Part == partGrowth {
+			all += growthTime(c.Point)
+		}
+	}
+	return all
 }

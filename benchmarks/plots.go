@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"image/color"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
 
+	"github.com/go-flyrpc/flyrpc/benchmarks/internal/growth"
 	"github.com/go-flyrpc/flyrpc/benchmarks/internal/peers"
 )
 
@@ -40,6 +42,12 @@ func (r *results) plots(dir string) error {
 	plot.DefaultFont.Variant = "Sans"
 	for _, group := range r.groups() {
 		first := group[0]
+		if first.Part == partGrowth {
+			if err := r.growthPlots(dir, group); err != nil {
+				return err
+			}
+			continue
+		}
 		columns := []string{colRate, colP99, colCPU}
 		switch first.Part {
 		case partOpen:
@@ -51,9 +59,6 @@ func (r *results) plots(dir string) error {
 			continue
 		}
 		for _, column := range columns {
-			if len(group) < 2 {
-				continue
-			}
 			if err := r.lines(dir, group, column); err != nil {
 				return err
 			}
@@ -62,7 +67,7 @@ func (r *results) plots(dir string) error {
 	return nil
 }
 
-// groups returns the settings that differ in callers or rate alone.
+// groups returns the settings that differ in callers or rate alone, or lie on one axis of growth.
 func (r *results) groups() [][]Case {
 	var groups [][]Case
 	for _, s := range r.settings {
@@ -78,6 +83,9 @@ func (r *results) groups() [][]Case {
 
 // family returns a setting without what lies along the x axis.
 func family(c Case) Case {
+	if c.Part == partGrowth {
+		return Case{Part: c.Part, Point: growth.Point{Axis: c.Point.Axis}}
+	}
 	c.Rate = 0
 	if c.Part == partCalls {
 		c.Callers = 0
@@ -87,6 +95,9 @@ func family(c Case) Case {
 
 // along returns what lies along the x axis.
 func along(c Case) float64 {
+	if c.Part == partGrowth {
+		return float64(c.Point.N)
+	}
 	if c.Part == partOpen {
 		return float64(c.Rate)
 	}
@@ -96,37 +107,77 @@ func along(c Case) float64 {
 // lines draws a column of a group: a line for each peer, with its spreads.
 func (r *results) lines(dir string, group []Case, column string) error {
 	first := group[0]
-	p := plot.New()
-	p.Title.Text = fmt.Sprintf("%s of echo calls, %s, %s", column, sizeName(first.Size), processes(first.Mode))
-	p.X.Label.Text, p.Y.Label.Text = "callers on one connection", column
-	if first.Part == partOpen {
-		p.Title.Text = column + " of echo calls at fixed rates, " + sizeName(first.Size)
-		p.X.Label.Text = "calls/s"
+	c := chart{
+		file:  strings.Join([]string{first.Part, first.Mode, sizeName(first.Size), fileWord(column)}, "-") + ".svg",
+		title: fmt.Sprintf("%s of echo calls, %s, %s", column, sizeName(first.Size), processes(first.Mode)),
+		x:     "callers on one connection", y: column,
 	}
-	p.X.Scale, p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogScale{}, plot.LogTicks{Prec: -1}
-	p.X.Tick.Marker = ticks(group)
-	p.Add(plotter.NewGrid())
-	legend := plot.NewLegend()
+	if first.Part == partOpen {
+		c.title = column + " of echo calls at fixed rates, " + sizeName(first.Size)
+		c.x = "calls/s"
+	}
+	for _, s := range group {
+		c.mark(along(s), strconv.FormatFloat(along(s), 'f', -1, 64))
+	}
 	for i, peer := range peers.All() {
-		points := r.points(group, peer.Name, column)
-		if len(points.XYs) == 0 {
-			continue
-		}
-		line, dots, err := plotter.NewLinePoints(points)
+		c.series = append(c.series, series{peer.Name, lineStyle(i, peer), r.points(group, peer.Name, column)})
+	}
+	return c.draw(dir)
+}
+
+// series is a line of a chart.
+type series struct {
+	name   string
+	style  draw.LineStyle
+	points points
+}
+
+// chart is a plot of lines, with logarithmic axes.
+type chart struct {
+	file, title, x, y string
+	marks             plot.ConstantTicks // along the x axis
+	series            []series
+}
+
+// mark marks a number that was measured.
+func (c *chart) mark(value float64, label string) {
+	t := plot.Tick{Value: value, Label: label}
+	if !slices.Contains(c.marks, t) {
+		c.marks = append(c.marks, t)
+	}
+}
+
+// draw writes the chart, unless there are fewer than two numbers along it, or nothing that has a logarithm.
+func (c *chart) draw(dir string) error {
+	c.series = slices.DeleteFunc(c.series, func(s series) bool { return len(s.points.XYs) == 0 })
+	if len(c.marks) < 2 || len(c.series) == 0 {
+		return nil
+	}
+	p, legend := plot.New(), plot.NewLegend()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.title, c.x, c.y
+	p.X.Scale, p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.X.Tick.Marker = c.marks
+	p.Add(plotter.NewGrid())
+	for _, s := range c.series {
+		line, dots, err := plotter.NewLinePoints(s.points)
 		if err != nil {
 			return err
 		}
-		bars, err := plotter.NewYErrorBars(points)
+		bars, err := plotter.NewYErrorBars(s.points)
 		if err != nil {
 			return err
 		}
-		line.LineStyle, bars.LineStyle = lineStyle(i, peer), lineStyle(i, peer)
+		line.LineStyle, bars.LineStyle = s.style, s.style
 		dots.Color, dots.Shape = line.Color, draw.CircleGlyph{}
 		p.Add(line, dots, bars)
-		legend.Add(peer.Name, line, dots)
+		if s.name != "" {
+			legend.Add(s.name, line, dots)
+		}
 	}
-	name := strings.Join([]string{first.Part, first.Mode, sizeName(first.Size), fileWord(column)}, "-")
-	return save(filepath.Join(dir, name+".svg"), p, legend)
+	// Whole decades, or there may be no number at the y axis.
+	p.Y.Min = math.Pow(10, math.Floor(math.Log10(p.Y.Min)))
+	p.Y.Max = math.Pow(10, math.Floor(math.Log10(p.Y.Max))+1)
+	return save(filepath.Join(dir, c.file), p, legend)
 }
 
 // points are the medians of a line and their spreads.
@@ -150,30 +201,54 @@ func (r *results) points(group []Case, peer, column string) points {
 
 // bars draws the memory of idle connections.
 func (r *results) bars(dir string, setting Case) error {
-	p := plot.New()
-	p.Title.Text = "memory of an idle connection, of " + strconv.Itoa(setting.Conns)
-	p.X.Label.Text = "bytes in use by Go"
-	legend := plot.NewLegend()
+	c := barChart{
+		file: "idle.svg", title: "memory of an idle connection, of " + strconv.Itoa(setting.Conns), x: "bytes in use by Go",
+	}
 	list := r.peersOf(setting)
 	slices.Reverse(list) // the y axis goes upwards
-	names := make([]string, len(list))
-	for i, column := range []string{colClientGo, colServerGo} {
-		values := make(plotter.Values, len(list))
-		for j, peer := range list {
+	for _, peer := range list {
+		c.names = append(c.names, peer.Name)
+	}
+	for _, column := range []string{colClientGo, colServerGo} {
+		values := make([]float64, len(list))
+		for i, peer := range list {
 			s, _ := r.spread(setting, peer.Name, column)
-			values[j], names[j] = s.median, peer.Name
+			values[i] = s.median
 		}
-		chart, err := plotter.NewBarChart(values, barWidth)
+		c.bars = append(c.bars, bars{column, values})
+	}
+	return c.draw(dir)
+}
+
+// bars are the values of one column, from the bottom to the top.
+type bars struct {
+	name   string
+	values []float64
+}
+
+// barChart is a plot of two columns side by side.
+type barChart struct {
+	file, title, x string
+	names          []string // from the bottom to the top
+	bars           []bars
+}
+
+// draw writes the chart.
+func (c *barChart) draw(dir string) error {
+	p, legend := plot.New(), plot.NewLegend()
+	p.Title.Text, p.X.Label.Text = c.title, c.x
+	for i, b := range c.bars {
+		chart, err := plotter.NewBarChart(plotter.Values(b.values), barWidth)
 		if err != nil {
 			return err
 		}
 		chart.Horizontal, chart.Color, chart.LineStyle.Width = true, palette()[i+1], 0
 		chart.Offset = barWidth * (vg.Length(i) - 0.5)
 		p.Add(chart)
-		legend.Add(column, chart)
+		legend.Add(b.name, chart)
 	}
-	p.NominalY(names...)
-	return save(filepath.Join(dir, "idle.svg"), p, legend)
+	p.NominalY(c.names...)
+	return save(filepath.Join(dir, c.file), p, legend)
 }
 
 // save writes a plot with its legend to the right of it.
@@ -198,15 +273,6 @@ func save(name string, p *plot.Plot, legend plot.Legend) error {
 	return os.WriteFile(name, text, 0o644)
 }
 
-// ticks marks the numbers that were measured.
-func ticks(group []Case) plot.ConstantTicks {
-	var marks plot.ConstantTicks
-	for _, c := range group {
-		marks = append(marks, plot.Tick{Value: along(c), Label: strconv.FormatFloat(along(c), 'f', -1, 64)})
-	}
-	return marks
-}
-
 // fileWord makes a column's title fit for the name of a file.
 func fileWord(column string) string {
 	return strings.NewReplacer(" µs", "", "/", "-per-", " ", "-").Replace(strings.ToLower(column))
@@ -223,6 +289,12 @@ func lineStyle(i int, p peers.Peer) draw.LineStyle {
 		style.Dashes = []vg.Length{vg.Points(4), vg.Points(3)}
 	}
 	return style
+}
+
+// growthStyle tells the lines of a plot of growth apart.
+func growthStyle(i int) draw.LineStyle {
+	colors := palette()
+	return draw.LineStyle{Color: colors[[]int{3, 8, 11}[i%3]], Width: vg.Points(2)}
 }
 
 // palette has a colour for each peer, in their order: grey for the raw ones, blue for FlyRPC's.

@@ -58,7 +58,11 @@ func (r *results) write(p *plan, out io.Writer) error {
 	fmt.Fprintf(&text, "%s, %s/%s, %d cores; medians of %d rounds of %v, and in brackets the least and the most.\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), p.rounds, p.time)
 	for _, setting := range r.settings {
-		r.table(&text, setting)
+		if setting.Part != partGrowth {
+			r.table(&text, setting)
+		} else if axis := r.axisOf(setting); axis[0] == setting {
+			r.growthTable(&text, axis)
+		}
 	}
 	if _, err := out.Write(text.Bytes()); err != nil || p.out == "" {
 		return err
@@ -145,11 +149,17 @@ func number(v float64) string {
 	digits := 2 - int(math.Floor(math.Log10(math.Abs(v))))
 	text := strconv.FormatFloat(v, 'f', max(0, min(digits, 3)), 64)
 	whole, rest, _ := strings.Cut(text, ".")
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
+	whole = thousands(whole)
 	if rest != "" {
 		whole += "." + rest
+	}
+	return whole
+}
+
+// thousands sets commas in a whole number.
+func thousands(whole string) string {
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
 	}
 	return whole
 }

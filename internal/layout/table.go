@@ -51,6 +51,7 @@ func Packages() map[string]Rule {
 		"benchmarks":                          {Imports: []string{"benchmarks/internal/..."}},
 		"benchmarks/internal/echopb":          {},
 		"benchmarks/internal/echopb/generate": {},
+		"benchmarks/internal/growth":          {Imports: []string{".", "serializer/...", "benchmarks/internal/measure", "benchmarks/internal/peers"}},
 		"benchmarks/internal/measure":         {Imports: []string{"benchmarks/internal/peers"}},
 		"benchmarks/internal/peers":           {Imports: []string{".", "serializer/...", "benchmarks/internal/echopb"}},
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/go-flyrpc/flyrpc/serializer/protobuf"
 )
 
-const flyrpcPath = "/echo"
+// FlyrpcPath is where FlyRPC echoes.
+const FlyrpcPath = "/echo"
 
 // flyrpcPeers returns FlyRPC with each of its serializers, with a handler
 // called by reflection and with one given to Handle.
@@ -27,19 +28,19 @@ func flyrpcPeers() []Peer {
 }
 
 func onPlain(s *flyrpc.Server) {
-	s.OnMessage(flyrpcPath, func(_ *flyrpc.Context, m *Message) (*Message, error) { return m, nil })
+	s.OnMessage(FlyrpcPath, func(_ *flyrpc.Context, m *Message) (*Message, error) { return m, nil })
 }
 
 func handlePlain(s *flyrpc.Server) {
-	flyrpc.Handle(s, flyrpcPath, func(_ *flyrpc.Context, m *Message) (*Message, error) { return m, nil })
+	flyrpc.Handle(s, FlyrpcPath, func(_ *flyrpc.Context, m *Message) (*Message, error) { return m, nil })
 }
 
 func onProto(s *flyrpc.Server) {
-	s.OnMessage(flyrpcPath, func(_ *flyrpc.Context, m *echopb.Message) (*echopb.Message, error) { return m, nil })
+	s.OnMessage(FlyrpcPath, func(_ *flyrpc.Context, m *echopb.Message) (*echopb.Message, error) { return m, nil })
 }
 
 func handleProto(s *flyrpc.Server) {
-	flyrpc.Handle(s, flyrpcPath, func(_ *flyrpc.Context, m *echopb.Message) (*echopb.Message, error) { return m, nil })
+	flyrpc.Handle(s, FlyrpcPath, func(_ *flyrpc.Context, m *echopb.Message) (*echopb.Message, error) { return m, nil })
 }
 
 // flyrpcPeer returns a peer whose options are FlyRPC's defaults but for the serializer.
@@ -49,21 +50,9 @@ func flyrpcPeer(name string, ser serializer.Serializer, register func(*flyrpc.Se
 	return Peer{
 		Name: name,
 		Serve: func() (*Server, error) {
-			l, err := listen()
-			if err != nil {
-				return nil, err
-			}
 			srv := flyrpc.NewServer(&flyrpc.ServerOpts{Serializers: []serializer.Serializer{ser}})
 			register(srv)
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				_ = srv.Serve(l)
-			}()
-			return &Server{Addr: l.Addr().String(), Close: func() {
-				srv.Close()
-				<-done
-			}}, nil
+			return ServeFlyrpc(srv)
 		},
 		Dial: func(addr string) (Client, error) {
 			c, err := flyrpc.Dial(context.Background(), addr, &flyrpc.ClientOpts{Serializer: ser})
@@ -75,16 +64,35 @@ func flyrpcPeer(name string, ser serializer.Serializer, register func(*flyrpc.Se
 	}
 }
 
-func dialFlyrpc(c *flyrpc.Client) Client      { return flyrpcClient{c} }
+// ServeFlyrpc has srv serve a free port of loopback.
+func ServeFlyrpc(srv *flyrpc.Server) (*Server, error) {
+	l, err := listen()
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(l)
+	}()
+	return &Server{Addr: l.Addr().String(), Close: func() {
+		srv.Close()
+		<-done
+	}}, nil
+}
+
+func dialFlyrpc(c *flyrpc.Client) Client      { return FlyrpcClient{c} }
 func dialFlyrpcProto(c *flyrpc.Client) Client { return flyrpcProtoClient{c} }
 
-type flyrpcClient struct{ *flyrpc.Client }
+// FlyrpcClient is a Client whose messages are plain structs.
+type FlyrpcClient struct{ *flyrpc.Client }
 
-func (c flyrpcClient) Caller(m *Message) func() (Message, error) {
+// Caller is Client's.
+func (c FlyrpcClient) Caller(m *Message) func() (Message, error) {
 	ctx := context.Background()
 	return func() (Message, error) {
 		var reply Message
-		err := c.Call(ctx, flyrpcPath, m, &reply)
+		err := c.Call(ctx, FlyrpcPath, m, &reply)
 		return reply, err
 	}
 }
@@ -94,7 +102,7 @@ type flyrpcProtoClient struct{ *flyrpc.Client }
 func (c flyrpcProtoClient) Caller(m *Message) func() (Message, error) {
 	return protoCaller(m, func(ctx context.Context, in *echopb.Message) (*echopb.Message, error) {
 		reply := new(echopb.Message)
-		err := c.Call(ctx, flyrpcPath, in, reply)
+		err := c.Call(ctx, FlyrpcPath, in, reply)
 		return reply, err
 	})
 }
