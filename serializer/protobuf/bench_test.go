@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/go-flyrpc/flyrpc/serializer/protobuf"
 )
@@ -21,6 +22,18 @@ func BenchmarkEncode(b *testing.B) {
 	buf := make([]byte, 0, 256)
 	for b.Loop() {
 		if _, err := protobuf.Serializer.Encode(buf, option); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeFlat(b *testing.B) {
+	b.ReportAllocs()
+	data, _ := protobuf.Serializer.Encode(nil, &anypb.Any{TypeUrl: "benchmark", Value: []byte("0123456789abcdef0123456789")})
+	b.SetBytes(int64(len(data)))
+	m := new(anypb.Any)
+	for b.Loop() {
+		if err := protobuf.Serializer.Decode(data, m); err != nil {
 			b.Fatal(err)
 		}
 	}

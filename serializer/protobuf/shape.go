@@ -26,6 +26,7 @@ const (
 type shape struct {
 	fields     map[protowire.Number]*field
 	extensible bool
+	flat       bool // one value in each field, and no message
 }
 
 // field is what one occurrence of a field costs.
@@ -60,13 +61,16 @@ func (b builder) shape(m protoreflect.Message) *shape {
 		fields:     make(map[protowire.Number]*field, d.Fields().Len()),
 		extensible: d.ExtensionRanges().Len() > 0,
 	}
+	flat := !s.extensible
 	b[d.FullName()] = s
 	for i := range d.Fields().Len() {
 		fd := d.Fields().Get(i)
 		f := b.field(m, fd)
 		f.bit = 1 << (i % 64)
 		s.fields[fd.Number()] = f
+		flat = flat && !fd.IsList() && f.inside == nil
 	}
+	s.flat = flat
 	return s
 }
 

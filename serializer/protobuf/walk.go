@@ -34,11 +34,19 @@ type walk struct {
 // maxKept is the largest stack that is kept for another call.
 const maxKept = 1024
 
+// maxUnwalked is the most bytes of a flat message that the library decodes without a walk. An occurrence of a field has two bytes
+// at least and takes presence and its own bytes, so such a message takes 17 times as much at most.
+const maxUnwalked = 4 << 10
+
 // walk says whether data may be decoded into m.
 func (c *codec) walk(data []byte, m protoreflect.Message) error {
+	s := c.shapeOf(m)
+	if s.flat && len(data) <= maxUnwalked && 17*uint64(len(data)) <= c.limits.Budget(len(data)) {
+		return nil
+	}
 	w := c.walks.Get().(*walk)
 	*w = walk{codec: c, budget: c.limits.Budget(len(data)), data: data, stack: w.stack[:0]}
-	err := w.run(m)
+	err := w.run(s)
 	w.data = nil
 	if cap(w.stack) <= maxKept {
 		c.walks.Put(w)
@@ -46,8 +54,8 @@ func (c *codec) walk(data []byte, m protoreflect.Message) error {
 	return err
 }
 
-func (w *walk) run(m protoreflect.Message) error {
-	w.stack = append(w.stack, frame{end: len(w.data), shape: w.codec.shapeOf(m)})
+func (w *walk) run(s *shape) error {
+	w.stack = append(w.stack, frame{end: len(w.data), shape: s})
 	for len(w.stack) > 0 {
 		f := &w.stack[len(w.stack)-1]
 		if w.pos == f.end {
