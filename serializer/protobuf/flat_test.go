@@ -13,7 +13,7 @@ import (
 )
 
 // Messages without lists and messages inside are refused for the same reasons whether they are walked through first, as
-// those above 4 KiB are, or not.
+// long ones are, or not.
 func TestFlatMessages(t *testing.T) {
 	text := func(n int) []byte { // n empty values of the field type_url
 		return bytes.Repeat([]byte{0x0a, 0}, n)
@@ -30,7 +30,7 @@ func TestFlatMessages(t *testing.T) {
 			data []byte
 			ok   bool
 		}{
-			"occurrences":           {text(1000), true},
+			"occurrences":           {text(60), true},
 			"groups":                {deep(10), true},
 			"groups too deep":       {deep(1500), false},
 			"a group without end":   {[]byte{0x7b}, false},
@@ -52,7 +52,13 @@ func TestFlatMessages(t *testing.T) {
 	if err := small.Decode(text(1000), new(anypb.Any)); !errors.As(err, &limit) {
 		t.Errorf("1,000 occurrences in 1 KiB of memory: %v", err)
 	}
-	if err := small.Decode(text(10), new(anypb.Any)); err != nil {
-		t.Error(err)
+	for n := range 100 { // on both sides of what needs no walk
+		err := small.Decode(text(n+1), new(anypb.Any))
+		if fits := 32*(n+1) <= 1<<10+2*(n+1); fits != (err == nil) {
+			t.Errorf("%d occurrences: %v", n+1, err)
+		}
+		if err := protobuf.Serializer.Decode(deep(n+40), new(anypb.Any)); (err == nil) != (n+40 < serializer.DefaultDepth) {
+			t.Errorf("%d groups: %v", n+40, err)
+		}
 	}
 }

@@ -34,14 +34,10 @@ type walk struct {
 // maxKept is the largest stack that is kept for another call.
 const maxKept = 1024
 
-// maxUnwalked is the most bytes of a flat message that the library decodes without a walk. An occurrence of a field has two bytes
-// at least and takes presence and its own bytes, so such a message takes 17 times as much at most.
-const maxUnwalked = 4 << 10
-
 // walk says whether data may be decoded into m.
 func (c *codec) walk(data []byte, m protoreflect.Message) error {
 	s := c.shapeOf(m)
-	if s.flat && len(data) <= maxUnwalked && 17*uint64(len(data)) <= c.limits.Budget(len(data)) {
+	if s.flat && c.harmless(len(data)) {
 		return nil
 	}
 	w := c.walks.Get().(*walk)
@@ -52,6 +48,12 @@ func (c *codec) walk(data []byte, m protoreflect.Message) error {
 		c.walks.Put(w)
 	}
 	return err
+}
+
+// harmless reports whether a flat message of n bytes can't exceed a limit. The least that an unknown group takes is two bytes, and so
+// is the least occurrence of a field, which takes presence in memory beside its own bytes.
+func (c *codec) harmless(n int) bool {
+	return n/2 < c.limits.Depth && uint64(n/2*presence+n) <= c.limits.Budget(n)
 }
 
 func (w *walk) run(s *shape) error {
