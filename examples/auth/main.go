@@ -25,7 +25,9 @@ func main() {
 // run serves on a free port of this machine and has some people try what they may.
 func run(ctx context.Context) error {
 	srv := flyrpc.NewServer(&flyrpc.ServerOpts{Auth: newAccounts().check})
-	routes(srv.Router, newLog())
+	if err := routes(srv.Router, newLog()); err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", "localhost:0")
 	if err != nil {
 		return err
@@ -40,14 +42,15 @@ func run(ctx context.Context) error {
 	return err
 }
 
-// newLog returns a logger whose lines are always the same, and so have no time.
+// newLog returns a logger that leaves out what differs from run to run: time, duration, port.
 func newLog() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
-				return slog.Attr{}
+			switch a.Key {
+			case "path", "code", "identity":
+				return a
 			}
-			return a
+			return slog.Attr{}
 		},
 	}))
 }
@@ -63,6 +66,7 @@ func try(ctx context.Context, addr string) error {
 		{"Ada", credentials{Token: "ada's token"}},
 		// A function is called for each connection: for tokens that don't live long.
 		{"Bob", func(context.Context) (any, error) { return credentials{Token: "bob's token"}, nil }},
+		{"Cy", credentials{Token: "cy's token"}},
 	} {
 		cli, err := flyrpc.Dial(ctx, addr, &flyrpc.ClientOpts{Auth: who.auth})
 		if errors.Is(err, flyrpc.Unauthenticated) {
@@ -71,7 +75,7 @@ func try(ctx context.Context, addr string) error {
 		} else if err != nil {
 			return err
 		}
-		for _, path := range []string{"/whoami", "/article/7/edit", "/admin/stop"} {
+		for _, path := range []string{"/whoami", "/article/7/edit", "/admin/stop", "/forgotten"} {
 			var answer string
 			err := cli.Call(ctx, path, nil, &answer)
 			fmt.Printf("%s: %q %v\n", who.name, answer, err)

@@ -14,16 +14,28 @@ func Example() {
 	// Output:
 	// nobody is not let in: UNAUTHENTICATED: no credentials: set ClientOpts.Auth
 	// a thief is not let in: UNAUTHENTICATED: unknown token
-	// msg=call path=/whoami by=Ada result=ok
+	// path=/whoami code=OK identity=Ada
 	// Ada: "Ada" <nil>
-	// msg=call path=/article/7/edit by=Ada result=ok
+	// path=/article/7/edit code=OK identity=Ada
 	// Ada: "Ada edits article 7" <nil>
-	// msg=call path=/admin/stop by=Ada result=ok
+	// path=/admin/stop code=OK identity=Ada
 	// Ada: "stopped" <nil>
-	// msg=call path=/whoami by=Bob result=ok
+	// path=/forgotten code=FORBIDDEN
+	// Ada: "" FORBIDDEN: nobody may call this path
+	// path=/whoami code=OK identity=Bob
 	// Bob: "Bob" <nil>
-	// msg=call path=/article/7/edit by=Bob result=ok
-	// Bob: "Bob edits article 7" <nil>
-	// msg=call path=/admin/stop by=Bob result=FORBIDDEN
-	// Bob: "" FORBIDDEN: that is for those who are admin
+	// path=/article/7/edit code=FORBIDDEN identity=Bob
+	// Bob: "" FORBIDDEN: article 7 is by Ada
+	// path=/admin/stop code=FORBIDDEN identity=Bob
+	// Bob: "" FORBIDDEN: the caller has none of the roles that this path asks for
+	// path=/forgotten code=FORBIDDEN
+	// Bob: "" FORBIDDEN: nobody may call this path
+	// path=/whoami code=OK identity=Cy
+	// Cy: "Cy" <nil>
+	// path=/article/7/edit code=FORBIDDEN identity=Cy
+	// Cy: "" FORBIDDEN: the caller has none of the roles that this path asks for
+	// path=/admin/stop code=FORBIDDEN identity=Cy
+	// Cy: "" FORBIDDEN: the caller has none of the roles that this path asks for
+	// path=/forgotten code=FORBIDDEN
+	// Cy: "" FORBIDDEN: nobody may call this path
 }

@@ -5,21 +5,25 @@ import (
 	"log/slog"
 
 	"github.com/go-flyrpc/flyrpc"
+	"github.com/go-flyrpc/flyrpc/middleware"
 )
 
 // routes registers everything. The middleware of a Router is inside that of the one it was made of: a call of
-// /admin/stop goes through logged, require("admin") and the handler, and a refusal is logged.
-func routes(r *flyrpc.Router, log *slog.Logger) {
-	r.Use(logged(log))
-	r.OnMessage("/whoami", func(ctx *flyrpc.Context) string { return caller(ctx).name })
+// /article/7/edit goes through Logger, Auth, authors and the handler.
+func routes(r *flyrpc.Router, log *slog.Logger) error {
+	g, err := guard(log)
+	if err != nil {
+		return err
+	}
+	r.Use(g)
+	r.OnMessage("/whoami", func(ctx *flyrpc.Context) string { return middleware.PrincipalOf(ctx).Name })
+	r.OnMessage("/admin/stop", func() string { return "stopped" })
+	r.OnMessage("/forgotten", func() string { return "no rule names this path: nobody gets here" })
 
-	// With has the same paths, and more middleware.
-	editors := r.With(require("editor"))
-	editors.OnMessage("/article/{id}/edit", func(ctx *flyrpc.Context) string {
-		return fmt.Sprintf("%s edits article %s", caller(ctx).name, ctx.Param("id"))
+	// Group puts a prefix before the paths and adds middleware; With adds middleware alone.
+	own := r.Group("/article/{id}", authors(map[string]string{"7": "Ada", "8": "Bob"}))
+	own.OnMessage("/edit", func(ctx *flyrpc.Context) string {
+		return fmt.Sprintf("%s edits article %s", middleware.PrincipalOf(ctx).Name, ctx.Param("id"))
 	})
-
-	// Group puts a prefix before the paths as well.
-	admin := r.Group("/admin", require("admin"))
-	admin.OnMessage("/stop", func() string { return "stopped" })
+	return nil
 }

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-flyrpc/flyrpc"
+)
+
+const (
+	dialers     = 64               // connections made at once
+	callTimeout = 10 * time.Second // of a good call
+	maxOpen     = 4096             // good calls open at once
+)
+
+// clients are well-behaved connections.
+type clients struct{ clients []*flyrpc.Client }
+
+// connect makes n connections.
+func connect(ctx context.Context, addr string, n int, b *book, name string) (*clients, error) {
+	c := &clients{make([]*flyrpc.Client, n)}
+	dial := func(ctx context.Context, addr string) (net.Conn, error) {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "tcp", addr)
+		if err == nil {
+			b.open(conn, name)
+		}
+		return conn, err
+	}
+	errs := make([]error, n)
+	places := make(chan struct{}, dialers)
+	var all sync.WaitGroup
+	for i := range n {
+		places <- struct{}{}
+		all.Go(func() {
+			c.clients[i] = flyrpc.NewClient(addr, &flyrpc.ClientOpts{DialFunc: dial, HelloTimeout: callTimeout})
+			errs[i] = c.clients[i].Connect(ctx)
+			<-places
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		c.close()
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	return c, nil
+}
+
+// close closes the connections.
+func (c *clients) close() {
+	for _, cli := range c.clients {
+		cli.Close()
+	}
+}
+
+// part is what was measured with or without misbehaving clients.
+type part struct {
+	times  []time.Duration // of the calls that were answered, sorted
+	late   []time.Duration // how long after they were due they began, sorted: what this process takes, not the server
+	failed int
+	first  error  // of those that failed
+	peak   uint64 // the server's memory, in bytes
+	conns  int    // the server's connections in the end
+}
+
+// measure has good clients call at the rate of c, and keeps what they did once they are warm.
+func measure(ctx context.Context, c config, good *clients, srv *server) (*part, error) {
+	if _, err := call(ctx, good, c.rate, c.warm); err != nil {
+		return nil, err
+	}
+	if _, err := srv.state(ctx); err != nil { // so that its peak is of what follows
+		return nil, err
+	}
+	p, err := call(ctx, good, c.rate, c.measure)
+	if err != nil {
+		return nil, err
+	}
+	s, err := srv.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.peak, p.conns = s.Peak, s.Conns
+	return p, nil
+}
+
+// call has one client after the other make a call, at a fixed rate. The time of a call counts from when it
+// was due, so that one that comes late because the machine is busy isn't taken for a fast one.
+func call(ctx context.Context, good *clients, rate float64, how time.Duration) (*part, error) {
+	n := int(rate * how.Seconds())
+	times, late, errs := make([]time.Duration, n), make([]time.Duration, n), make([]error, n)
+	places := make(chan struct{}, maxOpen)
+	var all sync.WaitGroup
+	begin := time.Now()
+	for i := range n {
+		due := begin.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+		sleep(time.Until(due))
+		if ctx.Err() != nil {
+			break
+		}
+		places <- struct{}{}
+		all.Go(func() {
+			late[i] = time.Since(due)
+			errs[i] = echo(ctx, good.clients[i%len(good.clients)])
+			times[i] = time.Since(due)
+			<-places
+		})
+	}
+	all.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p := &part{late: late}
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			p.times = append(p.times, times[i])
+		case p.first == nil:
+			p.first = err
+			fallthrough
+		default:
+			p.failed++
+		}
+	}
+	slices.Sort(p.times)
+	slices.Sort(p.late)
+	return p, nil
+}
+
+// echo makes one call.
+func echo(ctx context.Context, cli *flyrpc.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	const message = "a message of a few words"
+	answer, err := flyrpc.Call[string](ctx, cli, "/echo", message)
+	if err == nil && answer != message {
+		err = fmt.Errorf("%q came back", answer)
+	}
+	return err
+}
+
+// quantile returns the time, of those sorted, that a part q of them aren't longer than.
+func quantile(times []time.Duration, q float64) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	return times[min(int(q*float64(len(times))), len(times)-1)]
+}

@@ -1,0 +1,115 @@
+// Command misbehave shows what clients that misbehave cost those that don't. A server in a process of its own
+// holds many connections. First all of them behave: most make calls at a fixed rate, the others are idle. Then the
+// idle ones are replaced by connections that misbehave in nine ways, each replaced by another as often as the
+// server cuts it. It prints the times of the good calls in both parts, what the server took of memory, and what it did
+// with the bad connections.
+//
+// The server is this program again. It needs a Unix system.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"time"
+)
+
+// config is what the flags say.
+type config struct {
+	conns    int           // connections altogether
+	bad      float64       // the part of them that misbehaves, in percent
+	way      string        // what the names of the ways contain in which they do
+	rate     float64       // good calls a second, by all connections together
+	warm     time.Duration // how long each part runs before it is measured
+	measure  time.Duration // how long it is measured
+	patience time.Duration // the server's timeouts
+	rest     time.Duration // how long the server has in the end to let go of what it doesn't need any more
+	most     float64       // the largest ratio of the 99th percentiles
+}
+
+func main() {
+	log.SetFlags(0)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if text := os.Getenv(inServer); text != "" {
+		if err := runServer(ctx, text); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	var c config
+	flag.IntVar(&c.conns, "conns", 5000, "how many connections there are")
+	flag.Float64Var(&c.bad, "bad", 10, "how many of them misbehave, in `percent`")
+	flag.StringVar(&c.way, "way", "", "misbehave only in the ways whose names contain this `text`")
+	flag.Float64Var(&c.rate, "rate", 1000, "good calls a `second`, by all connections together")
+	flag.DurationVar(&c.warm, "warm", 4*time.Second, "how `long` each part runs before it is measured")
+	flag.DurationVar(&c.measure, "time", 15*time.Second, "how `long` each part is measured")
+	flag.DurationVar(&c.patience, "patience", 2*time.Second, "the server's timeouts")
+	flag.DurationVar(&c.rest, "rest", 12*time.Second, "how `long` the server has in the end to let go of goroutines it doesn't need any more")
+	flag.Float64Var(&c.most, "most", 3, "fail if the 99th percentile with bad clients is more than so many `times` that without; 0 for any")
+	flag.Parse()
+	if flag.NArg() > 0 || c.conns < 1 || c.bad < 0 || c.bad > 90 || c.rate <= 0 || c.measure <= 0 || c.patience <= 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	r, err := run(ctx, c, os.Stdout)
+	if err == nil {
+		err = r.verdict(c.most)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// run measures both parts and prints what it finds.
+func run(ctx context.Context, c config, out io.Writer) (*result, error) {
+	if err := roomFor(c.conns); err != nil {
+		return nil, err
+	}
+	chosen := ways(c.way)
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("there is no way to misbehave whose name contains %q", c.way)
+	}
+	srv, err := startServer(ctx, c.patience)
+	if err != nil {
+		return nil, err
+	}
+	defer srv.Close()
+	bad := int(float64(c.conns) * c.bad / 100)
+	book := newBook()
+	fmt.Fprintf(out, "%d connections, %g calls a second by %d of them, each part %v\n", c.conns, c.rate, c.conns-bad, c.measure)
+
+	good, err := connect(ctx, srv.addr, c.conns-bad, book, "good")
+	if err != nil {
+		return nil, err
+	}
+	defer good.close()
+	idle, err := connect(ctx, srv.addr, bad, book, "idle")
+	if err != nil {
+		return nil, err
+	}
+	defer idle.close()
+	r := &result{chosen: chosen}
+	if r.without, err = measure(ctx, c, good, srv); err != nil {
+		return nil, err
+	}
+	idle.close()
+	r.without.print(out, fmt.Sprintf("the other %d idle", bad))
+
+	mob := startMob(ctx, srv.addr, bad, chosen, book)
+	r.with, err = measure(ctx, c, good, srv)
+	mob.stop()
+	if err != nil {
+		return nil, err
+	}
+	r.with.print(out, fmt.Sprintf("the other %d misbehaving", bad))
+	if err := r.settle(ctx, srv, book, len(good.clients), c.rest); err != nil {
+		return nil, err
+	}
+	r.print(out)
+	return r, nil
+}

@@ -1,0 +1,69 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// The test program is the server as well, as the program starts what it is itself.
+func TestMain(m *testing.M) {
+	if os.Getenv(inServer) != "" {
+		main()
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// Good calls all succeed beside connections that misbehave in every way, and the server gets rid of those.
+// What that costs in time isn't looked at.
+func TestMisbehaviour(t *testing.T) {
+	r, err := run(t.Context(), config{
+		conns: 200, bad: 18, rate: 100, warm: 2 * time.Second, measure: 2 * time.Second, patience: time.Second,
+	}, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.verdict(0); err != nil {
+		t.Error(err)
+	}
+	if n := len(r.with.times); n != 200 {
+		t.Errorf("%d good calls were answered, want 200", n)
+	}
+	if r.after.Conns != 164 {
+		t.Errorf("the server has %d connections in the end, want the 164 good ones", r.after.Conns)
+	}
+	for _, a := range r.ways {
+		if a.conns < 4 {
+			t.Errorf("%s: only %d connections", a.name, a.conns)
+		}
+		if n := a.reasons["the server doesn't know of it"]; n > 0 {
+			t.Errorf("%s: the server doesn't know of the end of %d connections", a.name, n)
+		}
+		if reason := wanted()[a.name]; reason != "" && a.reasons[reason] == 0 {
+			t.Errorf("%s: no connection has ended because %s: %v", a.name, reason, a.reasons)
+		}
+	}
+	for _, failure := range []string{"/ticks TIMEOUT", "/slow CANCELED"} {
+		if r.after.Failed[failure] == 0 {
+			t.Errorf("no call has ended with %s: %v", failure, r.after.Failed)
+		}
+	}
+}
+
+// wanted returns a reason why connections end that misbehave in a way.
+func wanted() map[string]string {
+	return map[string]string{
+		"silent from the start": "the first packet was not complete within 1s",
+		"slow hello":            "the first packet was not complete within 1s",
+		"calls and never reads": "the peer has read nothing for 1s",
+
+		"dribbles a large packet": "UNAVAILABLE: a packet took longer than ReadTimeout (1s for each ... KiB) to come",
+		"resets amid its calls": "the client has reset it",
+		"too large packets":     "payload is longer than the limit: ... bytes, at most ...",
+	}
+}

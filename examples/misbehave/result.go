@@ -1,0 +1,147 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+)
+
+// result is what a run has found out.
+type result struct {
+	without, with *part
+	chosen        []way
+	ways          []*account // of those chosen, in their order
+	lost          int        // good connections that have ended
+	after         *state     // of the server, when only the good ones are left
+}
+
+// account is what became of the connections that misbehave in one way.
+type account struct {
+	way
+	conns   int            // how many there were
+	cut     int            // of them, how many have ended before the time was up
+	reasons map[string]int // why, as the server says
+}
+
+// settle waits until the server has only its good connections left, and finds out what it did with the others.
+func (r *result) settle(ctx context.Context, srv *server, b *book, good int, rest time.Duration) error {
+	var err error
+	if r.after, err = done(ctx, srv, good, rest); err != nil {
+		return err
+	}
+	accounts := map[string]*account{}
+	for _, w := range r.chosen {
+		a := &account{way: w, reasons: map[string]int{}}
+		r.ways, accounts[w.name] = append(r.ways, a), a
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for addr, sessions := range b.sessions {
+		reasons := r.after.Ended[addr]
+		for i, s := range sessions {
+			reason := "" // it hasn't ended
+			if i < len(reasons) {
+				reason = reasons[i]
+			}
+			switch a := accounts[s.name]; {
+			case a != nil:
+				a.add(s, reason)
+			case s.name == "good" && reason != "":
+				r.lost++
+			}
+		}
+	}
+	return nil
+}
+
+// done waits until the server has no more than so many connections, and for rest until it has hardly more goroutines:
+// idle workers end after a while. It returns the server's state.
+func done(ctx context.Context, srv *server, conns int, rest time.Duration) (*state, error) {
+	const others = 50 // goroutines that are there for no connection
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		time.Sleep(beat) // for what it may still have to enter
+		s, err := srv.state(ctx)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("waiting for the server to be done with bad connections: %w", err)
+		case s.Conns <= conns && (s.Goroutines <= conns+others || time.Since(begin) > rest):
+			return s, nil
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("the server holds %d connections, of which %d are good", s.Conns, conns)
+		}
+	}
+}
+
+// add counts a connection.
+func (a *account) add(s *session, reason string) {
+	a.conns++
+	if !s.left {
+		a.cut++
+		a.reasons[cmp.Or(reason, "the server doesn't know of it")]++
+	}
+}
+
+// verdict says what is wrong, if the 99th percentile may be most times what it is without bad clients.
+func (r *result) verdict(most float64) error {
+	var errs []error
+	for _, p := range []*part{r.without, r.with} {
+		if p.failed > 0 {
+			errs = append(errs, fmt.Errorf("%d good calls have failed, the first with %w", p.failed, p.first))
+		}
+	}
+	if r.lost > 0 {
+		errs = append(errs, fmt.Errorf("%d good connections were lost", r.lost))
+	}
+	for _, a := range r.ways {
+		if a.way.cut && a.conns > 0 && a.cut == 0 {
+			errs = append(errs, fmt.Errorf("%s: none of %d was cut", a.name, a.conns))
+		}
+	}
+	if ratio := r.ratio(0.99); most > 0 && ratio > most {
+		errs = append(errs, fmt.Errorf("the 99th percentile is %.1f times what it is without bad clients, at most %g are allowed", ratio, most))
+	}
+	return errors.Join(errs...)
+}
+
+// ratio compares a quantile of both parts.
+func (r *result) ratio(q float64) float64 {
+	return float64(quantile(r.with.times, q)) / float64(max(quantile(r.without.times, q), 1))
+}
+
+// print prints what was measured.
+func (p *part) print(out io.Writer, what string) {
+	us := func(times []time.Duration, q float64) int64 { return quantile(times, q).Microseconds() }
+	fmt.Fprintf(out, "%s: %d calls, %d failed\n", what, len(p.times)+p.failed, p.failed)
+	fmt.Fprintf(out, "    times      p50 %7d µs  p99 %7d µs  p99.9 %7d µs\n", us(p.times, 0.5), us(p.times, 0.99), us(p.times, 0.999))
+	fmt.Fprintf(out, "    of it late p50 %7d µs  p99 %7d µs  p99.9 %7d µs\n", us(p.late, 0.5), us(p.late, 0.99), us(p.late, 0.999))
+	fmt.Fprintf(out, "    server: %d connections, at most %.0f MiB\n", p.conns, float64(p.peak)/(1<<20))
+}
+
+// print prints what the server did.
+func (r *result) print(out io.Writer) {
+	fmt.Fprintf(out, "ratio          p50 %7.1f     p99 %7.1f     p99.9 %7.1f\n", r.ratio(0.5), r.ratio(0.99), r.ratio(0.999))
+	fmt.Fprintf(out, "good connections lost: %d; the server has %d connections and %d goroutines left\n\n", r.lost, r.after.Conns, r.after.Goroutines)
+	for _, a := range r.ways {
+		fmt.Fprintf(out, "%s: %d connections, %d ended, %d open in the end\n", a.name, a.conns, a.cut, a.conns-a.cut)
+		counts(out, a.reasons)
+	}
+	fmt.Fprintln(out, "calls and messages that ended with an error, by path and code:")
+	counts(out, r.after.Failed)
+}
+
+// counts prints how often there was what, the most frequent first.
+func counts(out io.Writer, n map[string]int) {
+	for _, what := range slices.SortedFunc(maps.Keys(n), func(x, y string) int {
+		return cmp.Or(cmp.Compare(n[y], n[x]), cmp.Compare(x, y))
+	}) {
+		fmt.Fprintf(out, "%8d  %s\n", n[what], what)
+	}
+}
