@@ -63,7 +63,7 @@ func wanted() map[string]string {
 		"calls and never reads": "the peer has read nothing for 1s",
 
 		"dribbles a large packet": "UNAVAILABLE: a packet took longer than ReadTimeout (1s for each ... KiB) to come",
-		"resets amid its calls": "the client has reset it",
-		"too large packets":     "payload is longer than the limit: ... bytes, at most ...",
+		"resets amid its calls":   "the client has reset it",
+		"too large packets":       "payload is longer than the limit: ... bytes, at most ...",
 	}
 }
