@@ -39,30 +39,57 @@ func (s *Server) admit(nc net.Conn) (p pass, ok bool) {
 	if s.opts.MaxConnsPerAddr > 0 {
 		p.addr = remoteIP(nc.RemoteAddr())
 	}
+	unlogged := 0
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	if p.refusal = s.tooMany(p.addr); p.refusal == nil {
+		s.admission.count(p.addr)
+		ok = true
+	} else {
+		unlogged = s.admission.toLog(time.Now())
+		if ok = s.admission.refusing < maxRefusing; ok {
+			s.admission.refusing++
+		}
+	}
+	s.mu.Unlock()
+	if unlogged > 0 { // without the lock: the log is the program's
+		s.ep.log.Warn("flyrpc: connections refused", "peer", addrString(nc.RemoteAddr()), "reason", p.refusal.Message, "count", unlogged)
+	}
+	return p, ok
+}
+
+// tooMany says why one more connection, of addr, is one too many, or returns nil. It is called with the lock held.
+func (s *Server) tooMany(addr netip.Addr) *Error {
 	a := &s.admission
 	switch {
 	case a.n >= s.maxConns():
-		p.refusal = Errorf(Busy, "the server takes at most %d connections: try again later", s.maxConns())
-	case p.addr.IsValid() && a.addrs[p.addr] >= s.opts.MaxConnsPerAddr:
-		p.refusal = Errorf(Busy, "the server takes at most %d connections of %v", s.opts.MaxConnsPerAddr, p.addr)
-	default:
-		a.n++
-		if p.addr.IsValid() {
-			if a.addrs == nil {
-				a.addrs = map[netip.Addr]int{}
-			}
-			a.addrs[p.addr]++
-		}
-		return p, true
+		return Errorf(Busy, "the server takes at most %d connections: try again later", s.maxConns())
+	case addr.IsValid() && a.addrs[addr] >= s.opts.MaxConnsPerAddr:
+		return Errorf(Busy, "the server takes at most %d connections of %v", s.opts.MaxConnsPerAddr, addr)
 	}
-	s.logRefused(nc, p.refusal)
-	if a.refusing >= maxRefusing {
-		return p, false
+	return nil
+}
+
+// count counts a connection of addr.
+func (a *admission) count(addr netip.Addr) {
+	a.n++
+	if !addr.IsValid() {
+		return
 	}
-	a.refusing++
-	return p, true
+	if a.addrs == nil {
+		a.addrs = map[netip.Addr]int{}
+	}
+	a.addrs[addr]++
+}
+
+// toLog counts a refused connection and returns how many the log is to be told of now: none, if it was told of some just
+// before.
+func (a *admission) toLog(now time.Time) (unlogged int) {
+	a.unlogged++
+	if !a.logged.IsZero() && now.Sub(a.logged) < refusedLog {
+		return 0
+	}
+	unlogged, a.unlogged, a.logged = a.unlogged, 0, now
+	return unlogged
 }
 
 // maxConns returns MaxConns with its default.
@@ -86,18 +113,6 @@ func (s *Server) leave(p *pass) {
 	if a.addrs[p.addr]--; a.addrs[p.addr] == 0 {
 		delete(a.addrs, p.addr)
 	}
-}
-
-// logRefused says that connections are refused, unless it did so just now. It is called with the lock held.
-func (s *Server) logRefused(nc net.Conn, why *Error) {
-	a := &s.admission
-	a.unlogged++
-	now := time.Now()
-	if !a.logged.IsZero() && now.Sub(a.logged) < refusedLog {
-		return
-	}
-	s.ep.log.Warn("flyrpc: connections refused", "peer", addrString(nc.RemoteAddr()), "reason", why.Message, "count", a.unlogged)
-	a.unlogged, a.logged = 0, now
 }
 
 // remoteIP returns the IP address in addr, or the zero Addr if there is none.

@@ -228,3 +228,54 @@ func (p *rawPeer) nextOf(d time.Duration) (Packet, error) {
 		p.buf = append(p.buf, b[:n]...)
 	}
 }
+
+// TestLostWhileRetiring: a connection that is lost amid a call has not ended in order, though it was about to.
+func TestLostWhileRetiring(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lost, gone := make(chan error, 2), make(chan error, 2)
+		p := newPair(t, &ServerOpts{MaxConnAge: time.Minute, OnLostConn: func(_ net.Addr, err error) { lost <- err }}, nil,
+			func(srv *Server, _ *Client) {
+				srv.OnMessage("/work", func(ctx *Context) { <-ctx.Done() })
+				srv.OnDisconnect(func(_ *Context, err error) { gone <- err })
+			})
+		call := p.cc.Go(t.Context(), "/work", nil, nil)
+		for p.cc.bye.Load() == nil {
+			time.Sleep(time.Second)
+		}
+		time.Sleep(retireGrace / 2)
+		p.up.Reset()
+		wantFailed(t, call.Err(), Unavailable, Unknown)
+		if err := <-gone; err == nil {
+			t.Error("OnDisconnect was told that it ended in order")
+		}
+		if synctest.Wait(); len(lost) != 1 {
+			t.Errorf("OnLostConn was called %d times", len(lost))
+		}
+		p.log.want(t, "level=WARN")
+	})
+}
+
+// TestMaxConnAgeOfLongLink: the same over a link on which all takes seconds: what was sent before the client heard is served.
+func TestMaxConnAgeOfLongLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, &ServerOpts{MaxConnAge: time.Minute}, nil, func(srv *Server, _ *Client) {
+			srv.OnMessage("/hi", func() {})
+		})
+		p.up.SetDelay(2 * time.Second)
+		p.down.SetDelay(2 * time.Second)
+		ends := make(chan error, 8)
+		for i := range cap(ends) {
+			go func() {
+				var err error
+				time.Sleep(time.Duration(i) * time.Second / 2)
+				for err == nil {
+					err = p.cc.Call(t.Context(), "/hi", nil, nil)
+				}
+				ends <- err
+			}()
+		}
+		for range cap(ends) {
+			wantFailed(t, <-ends, Unavailable, NotSent)
+		}
+	})
+}

@@ -15,6 +15,9 @@ import (
 	"github.com/go-flyrpc/flyrpc/transport"
 )
 
+// maxOld is how many connections that take no new calls a Client keeps while their calls end, beside the one it uses.
+const maxOld = 8
+
 // Client is the dialling end of a connection. It calls the server's handlers, and its
 // Router has the handlers that the server calls. All methods may be called concurrently.
 type Client struct {
@@ -30,7 +33,7 @@ type Client struct {
 	connecting chan struct{} // capacity 1: held by who connects
 	mu         sync.Mutex
 	conn       *Conn
-	old        []*Conn            // that were idle, and are still being closed in order
+	old        []*Conn            // that take no new calls, and are still being closed in order
 	abort      context.CancelFunc // ends the connecting; nil if nobody connects
 	closed     bool
 }
@@ -77,7 +80,7 @@ func NewClientConn(conn net.Conn, opts *ClientOpts) *Client {
 }
 
 // Connect connects the client and agrees with the server on how to speak, unless it is connected. It may be called
-// again when the connection was lost. The error is an Error, with the server's code if it refused.
+// again when the connection was lost, or the server has said that it takes no new calls on it. The error is an Error, with the server's code if it refused.
 func (c *Client) Connect(ctx context.Context) error {
 	_, err := c.connect(ctx, true)
 	return err
@@ -90,7 +93,7 @@ func (c *Client) Conn() *Conn {
 	return c.conn
 }
 
-// connect returns the connection, dialling if there is none, or if it is lost and
+// connect returns the connection, dialling if there is none, or if it is spent and
 // again is set.
 func (c *Client) connect(ctx context.Context, again bool) (*Conn, error) {
 	if conn, err := c.usable(again); conn != nil || err != nil {
@@ -123,8 +126,11 @@ func (c *Client) connect(ctx context.Context, again bool) (*Conn, error) {
 	case err != nil:
 		return nil, err
 	}
-	if old := c.conn; old != nil && old.retiring.Load() {
+	if old := c.conn; old != nil && old.Err() == nil {
 		c.old = append(slices.DeleteFunc(c.old, func(o *Conn) bool { return o.Err() != nil }), old)
+		if len(c.old) > maxOld {
+			c.old[0].close(net.ErrClosed)
+		}
 	}
 	c.conn = conn
 	return conn, nil
@@ -145,11 +151,14 @@ func (c *Client) usable(again bool) (*Conn, error) {
 	if c.closed {
 		return nil, errClientClosed()
 	}
-	if c.conn != nil && (again && c.conn.Err() != nil || c.conn.retiring.Load()) {
+	if c.conn != nil && (again && c.conn.spent() || c.conn.retiring.Load()) {
 		return nil, nil
 	}
 	return c.conn, nil
 }
+
+// spent reports whether the connection is lost, or the other end has said bye.
+func (c *Conn) spent() bool { return c.Err() != nil || c.bye.Load() != nil }
 
 func errClientClosed() error {
 	return localErr(Unavailable, NotSent, net.ErrClosed, "the client is closed")

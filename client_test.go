@@ -259,3 +259,59 @@ func TestClientFailuresLeaveNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestConnectAfterBye: Connect makes a new connection when the server takes no new calls on the old one, whose calls go on.
+func TestConnectAfterBye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := quietServer(t, &ServerOpts{MaxConnAge: time.Minute})
+		srv.OnMessage("/work", func() { time.Sleep(85 * time.Second) })
+		srv.OnMessage("/hi", func() {})
+		cli := NewClient("mem://x", quietOpts(&ClientOpts{DialFunc: func(context.Context, string) (net.Conn, error) {
+			return servePipe(srv), nil
+		}}))
+		defer cli.Close()
+		if err := cli.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		old := cli.Conn()
+		work := cli.Go(t.Context(), "/work", nil, nil)
+		time.Sleep(70 * time.Second)
+		wantFailed(t, cli.Call(t.Context(), "/hi", nil, nil), Unavailable, NotSent)
+		for range 2 {
+			if err := cli.Connect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := cli.Call(t.Context(), "/hi", nil, nil); err != nil || cli.Conn() == old || len(srv.Conns()) != 2 {
+			t.Errorf("%v; %d connections", err, len(srv.Conns()))
+		}
+		if err := work.Err(); err != nil {
+			t.Error(err)
+		}
+		<-old.Done()
+	})
+}
+
+// TestConnectAfterByes: connections that a server says bye on and doesn't close don't add up.
+func TestConnectAfterByes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := quietServer(t, nil)
+		cli := NewClient("mem://x", quietOpts(&ClientOpts{DialFunc: func(context.Context, string) (net.Conn, error) {
+			return servePipe(srv), nil
+		}}))
+		defer cli.Close()
+		var conns []*Conn
+		for range 3 * maxOld {
+			if err := cli.Connect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, cli.Conn())
+			cli.Conn().saidBye(&received{})
+		}
+		for i, c := range conns {
+			if ended := c.Err() != nil; ended != (i < len(conns)-1-maxOld) {
+				t.Errorf("connection %d of %d: %v", i, len(conns), c.Err())
+			}
+		}
+	})
+}

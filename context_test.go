@@ -149,6 +149,7 @@ func TestReplyFreesTheSlot(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		synctest.Wait() // OnConnect, whose Context counts too, may be about to end
 		if n := p.sc.in.count(); n != 10 || time.Since(begin) > time.Second {
 			t.Errorf("%d handlers run after %v", n, time.Since(begin))
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-flyrpc/flyrpc/internal/pool"
@@ -114,7 +115,18 @@ func (s *Server) closeEntrants() {
 // Run lets the connection in, or closes it.
 func (e *entrant) Run(w *pool.Worker) {
 	w.In, w.Out = nil, nil
-	err := e.enter()
+	err := errors.New("flyrpc: the handshake panicked, or ended its goroutine")
+	defer func() {
+		if r := recover(); r != nil { // of a function in ServerOpts.TLS
+			e.srv.ep.log.Error("flyrpc: the handshake panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		}
+		e.entered(err)
+	}()
+	err = e.enter()
+}
+
+// entered takes the connection off the front door's books. With an error it isn't let in, and closed.
+func (e *entrant) entered(err error) {
 	s := e.srv
 	if err != nil {
 		e.in.release()

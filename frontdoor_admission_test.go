@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -74,5 +75,51 @@ func TestAdmissionOfEndingServer(t *testing.T) {
 		if srv.admission.n != 0 || srv.admission.refusing != 0 {
 			t.Errorf("%d admitted, %d refusing", srv.admission.n, srv.admission.refusing)
 		}
+	})
+}
+
+// TestLogOfUnknown: who doesn't come through the handshake can't flood the log, without TLS either.
+func TestLogOfUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lost := 0
+		srv, log := newLogServer(t, &ServerOpts{OnLostConn: func(net.Addr, error) { lost++ }})
+		for range 1000 {
+			w := wireTo(t, srv)
+			w.write([]byte("\x16 garbage"))
+			w.wantEnd()
+			synctest.Wait()
+		}
+		if n := strings.Count(log.String(), "level=WARN"); n != 1 || lost != 1000 {
+			t.Errorf("%d lines, %d calls of OnLostConn", n, lost)
+		}
+		time.Sleep(refusalPause)
+		wireTo(t, srv).write([]byte("\x16 garbage"))
+		synctest.Wait()
+		log.want(t, "others=999")
+	})
+}
+
+// askingLog asks the server for its connections while it logs.
+type askingLog struct {
+	slog.Handler
+	srv *Server
+}
+
+func (l *askingLog) Handle(ctx context.Context, r slog.Record) error {
+	r.Add("conns", len(l.srv.Conns()))
+	return l.Handler.Handle(ctx, r)
+}
+
+// TestLogMayAsk: a log handler may call the server's methods.
+func TestLogMayAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := new(logText)
+		log := &askingLog{Handler: slog.NewTextHandler(text, nil)}
+		log.srv = quietServer(t, &ServerOpts{MaxConns: 1, Logger: slog.New(log)})
+		wireTo(t, log.srv).hello(plainHello)
+		w := wireTo(t, log.srv)
+		w.request(helloSequence, "fly.hello", plainHello)
+		w.wantAnswer(helloSequence, Busy, "at most 1")
+		wantText(t, text.String(), "connections refused", "conns=1")
 	})
 }

@@ -1,6 +1,9 @@
 package flyrpc
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // maxKeepalive is the longest KeepaliveTime of the other end that this one adopts.
 const maxKeepalive = time.Hour
@@ -23,7 +26,7 @@ func (l *limits) helloKeepalive() helloNumber {
 	if l.keepaliveTime < 0 {
 		return 0
 	}
-	return helloNumber((l.keepaliveTime + time.Millisecond - 1) / time.Millisecond)
+	return helloNumber(min((l.keepaliveTime+time.Millisecond-1)/time.Millisecond, math.MaxInt))
 }
 
 // keepaliveOf returns the KeepaliveTime that a hello says, so far as this side adopts it.

@@ -85,11 +85,12 @@ func checkFixed(t *testing.T, rows [][]string) {
 		"paths of learned codes":      maxLearnedBytes,
 		"path that this side teaches": maxTaught,
 		"packets of version 1 peers that wait for room or OnConnect": maxHeld,
-		"credit of one account":                            flow.Max,
-		"answers that nobody waits for any more":           int64(lostAfter),
-		"refused connections that are told so":             maxRefusing,
-		"calls that are open at IdleTimeout or MaxConnAge": int64(retireGrace),
-		"KeepaliveTime of the other end that is adopted":   int64(maxKeepalive),
+		"credit of one account":                                   flow.Max,
+		"answers that nobody waits for any more":                  int64(lostAfter),
+		"refused connections that are told so":                    maxRefusing,
+		"calls that are open at IdleTimeout or MaxConnAge":        int64(retireGrace),
+		"KeepaliveTime of the other end that is adopted":          int64(maxKeepalive),
+		"connections of a client that take no new calls, and end": maxOld,
 		"idle workers": int64(10 * time.Second), // internal/pool holds itself to it
 	}
 	for _, row := range rows {

@@ -13,7 +13,12 @@ func (c *Conn) tellEnd() {
 	if order || c.pass.refusal != nil { // that has been logged
 		level = slog.LevelDebug
 	}
-	c.ep.log.Log(context.Background(), level, "flyrpc: connection closed", "conn", c.id, "peer", addrString(c.RemoteAddr()), "reason", fmt.Sprint(c.reason))
+	args := []any{"conn", c.id, "peer", addrString(c.RemoteAddr()), "reason", fmt.Sprint(c.reason)}
+	if c.fresh && level == slog.LevelWarn { // anybody can have that said
+		c.srv.refusals.warn(c.ep.log, "flyrpc: connection closed", args...)
+	} else {
+		c.ep.log.Log(context.Background(), level, "flyrpc: connection closed", args...)
+	}
 	if !order {
 		c.ep.lost(c.RemoteAddr(), c.reason)
 	}

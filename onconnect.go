@@ -89,7 +89,7 @@ func (c *Conn) refuse(err error) {
 	c.refuseHeld(err)
 	ctx, cancel := context.WithTimeout(context.Background(), c.ep.limits.writeTimeout)
 	defer cancel()
-	c.byeHeard(ctx)
+	c.byeHeard(ctx, lingerFor)
 	c.refuseHeld(err) // the reader was about to hold one more
 	c.linger(ctx, fmt.Errorf("flyrpc: OnConnect refused the connection: %w", err))
 }

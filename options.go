@@ -38,6 +38,9 @@ const (
 // minWindow is the least credit in bytes that the other end is given at first.
 const minWindow = 1 << 10
 
+// forEver is what larger timeouts are cut to, such as math.MaxInt64: times can be added to it.
+const forEver = time.Duration(math.MaxInt64 / 4)
+
 // limits bound what one connection costs. They are fields of the options.
 type limits struct {
 	maxMessage, maxFrame, maxCalls, maxQueued int
@@ -66,6 +69,9 @@ func (l limits) withDefaults() limits {
 		l.keepaliveTime = DefaultKeepaliveTime
 	}
 	l.idleTimeout, l.maxConnAge = max(l.idleTimeout, 0), max(l.maxConnAge, 0)
+	for _, d := range []*time.Duration{&l.readTimeout, &l.idleTimeout, &l.maxConnAge, &l.keepaliveTime, &l.keepaliveInterval} {
+		*d = min(*d, forEver)
+	}
 	l.maxCalls = min(l.maxCalls, maxOpenCalls)
 	return l
 }
@@ -120,7 +126,7 @@ type ServerOpts struct {
 	// last. Default 3 s.
 	HelloTimeout time.Duration
 	// WriteTimeout is how long the other end may read nothing while bytes wait to be
-	// written, before the connection is closed. Default 10 s.
+	// written, before the connection is closed. Over TLS it is how long a write may take, of 64 KiB at most. Default 10 s.
 	WriteTimeout time.Duration
 	// HandlerWait is how long a call or message made through a handler's Context waits for
 	// the other end to take it, before it fails with BUSY. Default 1 s.
@@ -138,7 +144,9 @@ type ServerOpts struct {
 	// ping. Version 1 peers are never pinged.
 	KeepaliveTime time.Duration
 	// KeepaliveInterval is how long after the ping a byte has to come, or the connection is closed and its
-	// calls fail with UNAVAILABLE. An inline handler that runs as long keeps the bytes from being read. Default 10 s.
+	// calls fail with UNAVAILABLE. An inline handler that runs as long keeps the bytes from being read. On a slow
+	// link it has to be enough for what is sent ahead of the ping, as much as 64 KiB here and 128 KiB in the system, and over TLS for a
+	// record of 16 KiB, whose bytes count when it has come as a whole. Default 10 s.
 	KeepaliveInterval time.Duration
 	// MaxConnAge is how old a connection gets, give or take 10%, before it is closed in order: its client is
 	// told to open no new calls, and those that are open end. After 30 s they are cancelled and answered
@@ -220,7 +228,7 @@ type ClientOpts struct {
 	// last. Default 3 s.
 	HelloTimeout time.Duration
 	// WriteTimeout is how long the other end may read nothing while bytes wait to be
-	// written, before the connection is closed. Default 10 s.
+	// written, before the connection is closed. Over TLS it is how long a write may take, of 64 KiB at most. Default 10 s.
 	WriteTimeout time.Duration
 	// HandlerWait is how long a call or message made through a handler's Context waits for
 	// the other end to take it, before it fails with BUSY. Default 1 s.
@@ -237,7 +245,9 @@ type ClientOpts struct {
 	// ping. Version 1 peers are never pinged.
 	KeepaliveTime time.Duration
 	// KeepaliveInterval is how long after the ping a byte has to come, or the connection is closed and its
-	// calls fail with UNAVAILABLE. An inline handler that runs as long keeps the bytes from being read. Default 10 s.
+	// calls fail with UNAVAILABLE. An inline handler that runs as long keeps the bytes from being read. On a slow
+	// link it has to be enough for what is sent ahead of the ping, as much as 64 KiB here and 128 KiB in the system, and over TLS for a
+	// record of 16 KiB, whose bytes count when it has come as a whole. Default 10 s.
 	KeepaliveInterval time.Duration
 	// OnLostConn is called once for each connection that ended otherwise than in order, with the address
 	// of the other end and what ended it: a timeout, a limit or a failed read. What ends a handshake is Connect's

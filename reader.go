@@ -182,20 +182,24 @@ func (r *reader) fillOnce() error {
 	}
 	r.w += n
 	r.brief = false
-	r.now = time.Now()
-	r.last.Store(int64(r.now.Sub(r.born)))
-	if n > 0 && r.first != nil {
-		err, r.first = r.first(r.buf[r.r]), nil
-		return err
-	}
 	if n > 0 {
-		return nil
+		return r.came()
 	}
 	if err == nil {
 		err = io.ErrNoProgress
 	}
 	if err == io.EOF && r.r < r.w {
 		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// came notes that bytes have come.
+func (r *reader) came() (err error) {
+	r.now = time.Now()
+	r.last.Store(int64(r.now.Sub(r.born)))
+	if r.first != nil {
+		err, r.first = r.first(r.buf[r.r]), nil
 	}
 	return err
 }

@@ -1,10 +1,14 @@
 package flyrpc
 
 import (
+	"errors"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-flyrpc/flyrpc/transport"
 )
 
 // dribble writes b in parts of n bytes, a pause before each, and returns how much was taken.
@@ -145,6 +149,30 @@ func TestReadTimeoutWaitsForReader(t *testing.T) {
 			if a := peer.recv(); a.Code != "" {
 				t.Errorf("%+v", a)
 			}
+		}
+	})
+}
+
+// TestInterruptedReadIsNoLife: only bytes say that the other end is alive, not a read that ends without any, as that of a
+// lone caller does whose context ends.
+func TestInterruptedReadIsNoLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := transport.Pipe(nil)
+		defer near.Close()
+		defer far.Close()
+		r := reader{conn: near, bufs: new(buffers), max: 100, born: time.Now()}
+		r.init()
+		time.Sleep(time.Second)
+		_ = near.SetReadDeadline(time.Unix(1, 0))
+		if _, err := r.next(); !errors.Is(err, os.ErrDeadlineExceeded) || r.last.Load() != 0 {
+			t.Errorf("%v, heard at %v", err, time.Duration(r.last.Load()))
+		}
+		_ = near.SetReadDeadline(time.Time{})
+		if _, err := far.Write([]byte{0x80, 0, 1, 0, 0}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.next(); err != nil || r.last.Load() != int64(time.Second) {
+			t.Errorf("%v, heard at %v", err, time.Duration(r.last.Load()))
 		}
 	})
 }

@@ -9,7 +9,7 @@ import (
 // refusalPause is how long nothing is said of refused connections after one was logged.
 const refusalPause = time.Second
 
-// refusals logs connections that were refused, so rarely that nobody can flood the log.
+// refusals logs connections that didn't come through the handshake, so rarely that nobody can flood the log.
 type refusals struct {
 	mu      sync.Mutex
 	next    time.Time

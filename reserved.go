@@ -80,14 +80,14 @@ func (c *Conn) saidBye(p *received) {
 	c.proto.out.refuseRequests(&unsent)
 }
 
-// byeHeard waits, for lingerFor at most, until all requests have come that the other end had
+// byeHeard waits, for wait at most, until all requests have come that the other end had
 // sent when it read this end's bye: so they are served or refused, and none is
 // lost unanswered. Its answer to the first ping may overtake them; the one to the second can't.
-func (c *Conn) byeHeard(ctx context.Context) {
+func (c *Conn) byeHeard(ctx context.Context, wait time.Duration) {
 	if c.settled().v1 {
 		return
 	}
-	until := time.Now().Add(lingerFor)
+	until := time.Now().Add(wait)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
 		until = deadline
 	}

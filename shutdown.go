@@ -68,7 +68,7 @@ func (c *Conn) shutdown(ctx context.Context) {
 	if ctx.Err() == nil && c.Err() == nil {
 		c.leaving.Store(true)
 	}
-	c.byeHeard(ctx)
+	c.byeHeard(ctx, lingerFor)
 	c.awaitIdle(ctx, c.busy)
 	if ctx.Err() == nil {
 		c.calls.stop(why)

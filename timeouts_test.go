@@ -1,7 +1,9 @@
 package flyrpc
 
 import (
+	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -129,4 +131,43 @@ func TestTimeoutsAge(t *testing.T) {
 		{sight{now: sec(2), busy: true}, allWell, sec(8)},
 		{sight{now: sec(8), busy: true}, isOld, 0},
 	})
+}
+
+// TestTimeoutsForEver: the longest durations there are mean for ever, and not the past.
+func TestTimeoutsForEver(t *testing.T) {
+	const most = math.MaxInt64
+	for name, so := range map[string]*ServerOpts{
+		"KeepaliveTime":     {KeepaliveTime: most},
+		"KeepaliveInterval": {KeepaliveInterval: most},
+		"IdleTimeout":       {IdleTimeout: most},
+		"MaxConnAge":        {MaxConnAge: most},
+		"ReadTimeout":       {ReadTimeout: most},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv, _ := newLogServer(t, so)
+				w := wireTo(t, srv)
+				time.Sleep(time.Second)
+				keepalive := w.hello(plainHello)["keepalive"]
+				if ms, ok := keepalive.(float64); !ok || ms <= 0 {
+					t.Errorf("hello says keepalive is %v", keepalive)
+				}
+				if name == "ReadTimeout" {
+					w.write([]byte{0x80}) // a part of a packet
+				}
+				for begin := time.Now(); time.Since(begin) < time.Hour; {
+					switch p, err := w.next(); {
+					case err != nil && !isTimeout(err):
+						t.Fatalf("ended after %v: %v", time.Since(begin), err)
+					case err == nil && (p.Code != "fly.ping" || name == "KeepaliveTime"):
+						t.Fatalf("after %v: %+v (%q)", time.Since(begin), p, p.Payload)
+					case err == nil && name != "ReadTimeout" && name != "KeepaliveInterval":
+						w.send(Packet{Flag: FlagResponse, Sequence: p.Sequence})
+					case err == nil && name == "ReadTimeout":
+						return // an answer would end the packet
+					}
+				}
+			})
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -183,5 +184,41 @@ func TestUnixSocket(t *testing.T) {
 	}
 	if _, ok := srv.Conns()[0].proto.conn.(*net.UnixConn); !ok {
 		t.Errorf("the connection is a %T", srv.Conns()[0].proto.conn)
+	}
+}
+
+// TestHandshakePanics: a panic in a function of ServerOpts.TLS, and the end of its goroutine, refuse that connection and nothing else.
+func TestHandshakePanics(t *testing.T) {
+	for name, f := range map[string]func(){"panic": func() { panic("at the disco") }, "goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				world := newTLSWorld(t)
+				cfg := world.server.Clone()
+				cfg.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+					if h.ServerName == "bad" {
+						f()
+					}
+					return nil, nil
+				}
+				log, text := newLogText()
+				lost := make(chan error, 9)
+				srv := quietServer(t, &ServerOpts{TLS: cfg, Logger: log, OnLostConn: func(_ net.Addr, err error) { lost <- err }})
+				bad := world.client.Clone()
+				bad.ServerName = "bad"
+				if err := tlsClient(t, far(srv), bad, nil).Connect(t.Context()); err == nil {
+					t.Error("it is connected")
+				}
+				wantText(t, (<-lost).Error(), "the handshake panicked")
+				if name == "panic" {
+					wantText(t, text.String(), "level=ERROR", "at the disco", "readClientHello")
+				}
+				connectTLS(t, far(srv), world.client, nil)
+				srv.mu.Lock()
+				defer srv.mu.Unlock()
+				if n := srv.admission.n; n != 1 || len(srv.entrants) > 0 {
+					t.Errorf("%d connections are counted, %d are at the door", n, len(srv.entrants))
+				}
+			})
+		})
 	}
 }

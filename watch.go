@@ -146,7 +146,7 @@ func (c *Conn) found(f finding, ping time.Duration) {
 }
 
 // retire ends the connection in order: the other end opens no new calls, what it has sent until then is
-// served, and the calls that are open end, for which they have retireGrace. No end is amiss.
+// served, and the calls that are open end, for which they have retireGrace. No end is amiss then.
 func (c *Conn) retire(format string, limit time.Duration) {
 	reason := fmt.Errorf("flyrpc: "+format+": %w", limit, net.ErrClosed)
 	if c.isSilent() {
@@ -156,12 +156,15 @@ func (c *Conn) retire(format string, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), retireGrace)
 	defer cancel()
 	c.retiring.Store(true)
-	c.leaving.Store(true)
+	c.leaving.Store(!c.unfinished()) // then the other end may be leaving too
 	why := localErr(Unavailable, NotSent, reason, format, limit)
 	c.sayBye(why)
-	c.byeHeard(ctx)
+	c.byeHeard(ctx, max(lingerFor, c.ep.limits.keepaliveInterval)) // the link may be slow
 	c.awaitIdle(ctx, c.unfinished)
 	c.draining.Store(true)
+	if c.Err() == nil {
+		c.leaving.Store(true)
+	}
 	if ctx.Err() != nil {
 		c.cutShort(why, reason)
 		return

@@ -54,6 +54,8 @@ func TestChildProcess(t *testing.T) {
 		select {}
 	case "fail":
 		os.Exit(7)
+	case "pipes":
+		err = childPipes(c)
 	case "twice":
 		_, err = Stdio()
 		fmt.Fprintf(c, "%v", err)
@@ -67,6 +69,22 @@ func TestChildProcess(t *testing.T) {
 		os.Exit(3)
 	}
 	os.Exit(0)
+}
+
+// childPipes tells whether pipes of the child's own are as in any process: none of them is its standard output.
+func childPipes(c net.Conn) error {
+	for range 3 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		r.Close()
+		if _, err := w.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) {
+			return fmt.Errorf("writing to a pipe that nobody reads: %w", err)
+		}
+	}
+	_, err := io.WriteString(c, "fine")
+	return err
 }
 
 // childDeadlines tells whether the child's deadlines work.
@@ -124,6 +142,14 @@ func TestChildEcho(t *testing.T) {
 			t.Errorf("the child has ended with %v", state)
 		}
 	}
+}
+
+// A child's other files don't become its standard input and output, which the system treats in another way: who writes to a
+// standard output that nobody reads is killed.
+func TestChildOwnPipes(t *testing.T) {
+	c := startChild(t, "pipes", nil)
+	expectEnd(t, c, "fine", nil)
+	must(t, c.Close())
 }
 
 // A child that doesn't end is killed, and Close waits no longer than it should.

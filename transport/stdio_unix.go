@@ -34,9 +34,16 @@ func Stdio() (*FileConn, error) {
 		out.Close()
 		return nil, err
 	}
-	os.Stdin.Close()
-	os.Stdout.Close()
+	replace(os.Stdin)
+	replace(os.Stdout)
 	return c, nil
+}
+
+// replace closes a standard file and has the null device take its number, for good: a pipe that was opened later and
+// had the number of the standard output would kill the process that writes to it when nobody reads.
+func replace(f *os.File) {
+	f.Close()
+	_, _ = syscall.Open(os.DevNull, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 }
 
 // reopen returns a pipe or socket again, as a file with deadlines.
