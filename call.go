@@ -107,6 +107,7 @@ func (c *Conn) sendRequest(ctx context.Context, m *mode, s *slot, st *Stream, f 
 		return true, nil
 	case err == io.EOF: // the answer has come already, or the connection is lost
 		s.pos = math.MaxUint64 // the request was not sent to its end
+		s.half = st != nil && st.torn
 		return true, nil
 	case st == nil || !st.torn:
 		return false, notSent(err)
@@ -252,6 +253,9 @@ func (c *Conn) answerOf(ctx context.Context, s *slot) (body, error) {
 	a := &s.answer
 	if a.err != nil {
 		if e, ok := a.err.(*Error); ok && e.delivery == Unknown && !c.proto.out.sent(s.pos) {
+			if s.half {
+				return body{}, notProcessed(e)
+			}
 			return body{}, notSent(e)
 		}
 		return body{}, a.err

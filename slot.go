@@ -23,6 +23,7 @@ type slot struct {
 
 	stream *Stream // items, and what is larger than a packet; nil while there is none
 	pos    uint64  // where in the stream of packets the request begins
+	half   bool    // only pieces of the request were sent
 	isPing bool
 	probe  bool // isPing, and nobody waits for it
 	answer answer
@@ -55,7 +56,7 @@ func (s *slot) answeredBy() chan struct{} {
 
 // trim drops what a slot doesn't keep between calls.
 func (s *slot) trim() {
-	s.answer = answer{}
+	s.answer, s.half = answer{}, false
 	if s.stream != nil {
 		s.stream = nil
 		select { // the first item, of which nobody was told in time

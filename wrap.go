@@ -19,7 +19,13 @@ func (c *Context) Refuse(err *Error) *Error {
 func (in *incoming) refuses(err error) bool {
 	defer func() { _ = recover() }()
 	var e *Error
-	return errors.As(err, &e) && e.refused == in
+	for errors.As(err, &e) && e != nil {
+		if e.refused == in {
+			return true
+		}
+		err = e.cause // it was wrapped in an Error of its own
+	}
+	return false
 }
 
 // CodeOf returns the code that err has on the wire when a Handler returns it: its own, the one that ServerOpts.Errors or

@@ -20,6 +20,9 @@ func TestRefuse(t *testing.T) {
 				if ctx.Path() == "/wrapped" {
 					err = fmt.Errorf("around: %w", err)
 				}
+				if ctx.Path() == "/with a code" {
+					err = Errorf(Busy, "around: %w", err)
+				}
 				return m, err
 			}
 		})
@@ -33,6 +36,7 @@ func TestRefuse(t *testing.T) {
 		never := func() { t.Error("a refused request was handled") }
 		refuse.OnMessage("/refused", never)
 		refuse.OnMessage("/wrapped", never)
+		refuse.OnMessage("/with a code", never)
 		refuse.OnMessage("/items", func(s *Stream) { never() })
 		srv.OnMessage("/of another", func() error { return kept })
 		srv.OnMessage("/delivery", func() error { return Errorf(Busy, "").WithDelivery(NotProcessed) })
@@ -43,6 +47,7 @@ func TestRefuse(t *testing.T) {
 		}{
 			{"/refused", "not now", NotProcessed},
 			{"/wrapped", "around: BUSY: not now", NotProcessed},
+			{"/with a code", "around: BUSY: not now", NotProcessed},
 			{"/of another", "not now", Answered},
 			{"/delivery", "BUSY", Answered},
 		} {

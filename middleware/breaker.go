@@ -40,7 +40,8 @@ type BreakerOptions struct {
 //
 // Which errors are failures is decided by their codes: those of BreakerOptions.Codes. Every other error is an answer of a server that
 // works, NOT_FOUND for example, and counts as success, but for CANCELED and errors that have no code, which don't count. Neither do calls whose
-// context has ended before. Of a stream only its opening counts.
+// context has ended before, nor those that failed in another way before they were sent, as one whose message can't be encoded. Of a stream only
+// its opening counts.
 //
 // One breaker is for one server: clients of the same one may share it, those of others must not.
 func Breaker(opts *BreakerOptions) flyrpc.Interceptor {
@@ -66,7 +67,7 @@ func Breaker(opts *BreakerOptions) flyrpc.Interceptor {
 		Timeout:      o.Pause,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return int64(c.ConsecutiveFailures) >= int64(o.Failures) },
 		IsSuccessful: func(err error) bool { return !b.fails(err) },
-		IsExcluded:   excluded,
+		IsExcluded:   b.excludes,
 	}
 	if o.OnChange != nil {
 		settings.OnStateChange = func(_ string, from, to gobreaker.State) { o.OnChange(from.String(), to.String()) }
@@ -106,12 +107,12 @@ func (b *breaker) fails(err error) bool {
 	return slices.ContainsFunc(b.codes, func(code flyrpc.Code) bool { return errors.Is(err, code) })
 }
 
-// excluded reports whether an error says nothing about the server.
-func excluded(err error) bool {
-	if err == nil {
+// excludes reports whether an error says nothing about the server.
+func (b *breaker) excludes(err error) bool {
+	if err == nil || b.fails(err) {
 		return false
 	}
 	var e *flyrpc.Error
 	var code flyrpc.Code
-	return errors.Is(err, flyrpc.Canceled) || !errors.As(err, &e) && !errors.As(err, &code)
+	return flyrpc.Outcome(err) == flyrpc.NotSent || errors.Is(err, flyrpc.Canceled) || !errors.As(err, &e) && !errors.As(err, &code)
 }

@@ -66,3 +66,17 @@ func TestBucketsAbuse(t *testing.T) {
 		t.Errorf("%d passed, at most %d may", passed, bound)
 	}
 }
+
+// TestBucketsLate: calls that come to the lock in another order than they asked for the time get no tokens for the same time twice.
+func TestBucketsLate(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	b, n := newBuckets(1, 10, 3), 0
+	for i := range 100 {
+		if b.allow("key", now.Add(time.Duration((i+1)%2)*time.Second)) {
+			n++
+		}
+	}
+	if n != 10 {
+		t.Errorf("%d calls passed within a second, want 10", n)
+	}
+}

@@ -89,6 +89,7 @@ type buckets struct {
 	rest  *rate.Limiter // of the keys for which there is no room
 
 	mu    sync.Mutex
+	last  time.Time // the latest of the times of calls
 	byKey map[uint64]*list.Element
 	used  list.List // of *bucket, the last used first
 }
@@ -123,6 +124,10 @@ func (b *buckets) allow(key any, now time.Time) bool {
 	hash := maphash.Comparable(b.seed, typedKey{reflect.TypeOf(key), key})
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if now.Before(b.last) { // it waited for the lock; a limiter whose time goes back gives tokens for that time twice
+		now = b.last
+	}
+	b.last = now
 	return b.of(hash, now).AllowN(now, 1)
 }
 

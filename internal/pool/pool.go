@@ -9,6 +9,8 @@
 package pool
 
 import (
+	"context"
+	"runtime/pprof"
 	"sync"
 	"time"
 )
@@ -90,6 +92,8 @@ func (w *Worker) start() {
 // loop runs tasks until the pool drops the worker. A task that ends its goroutine
 // with runtime.Goexit ends the worker and nothing else.
 func (w *Worker) loop() {
+	// A worker does tasks of others than whoever was the first to need it, so it doesn't keep the labels of that one.
+	pprof.SetGoroutineLabels(context.Background())
 	for woken := true; ; {
 		t, more := w.take(woken)
 		if !more {
