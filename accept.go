@@ -181,6 +181,7 @@ func (c *Conn) begun() error {
 // unhurried ends the handshake's limits on the accepting side.
 func (c *Conn) unhurried() error {
 	c.fresh = false
+	c.proto.in.parks = c
 	c.proto.in.max = c.maxPayload()
 	return c.proto.conn.SetReadDeadline(time.Time{})
 }

@@ -309,3 +309,12 @@ func (t *callTable) close(refusal error, cause error) {
 		s.deliver()
 	}
 }
+
+// trim lets go of the buffers of slots that are free.
+func (t *callTable) trim() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for s := t.free; s != nil; s = s.next {
+		s.enc, s.buf, s.meta = encBuf{}, nil, nil
+	}
+}

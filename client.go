@@ -233,6 +233,7 @@ func (c *Client) attempt(ctx context.Context, hello bool, auth json.RawMessage) 
 		return nil, err
 	}
 	conn.proto.in.max = conn.maxPayload()
+	conn.proto.in.parks = conn
 	if first != nil {
 		conn.handed = &handed{p: *first}
 	}

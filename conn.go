@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -27,6 +28,8 @@ type endpoint struct {
 	workers pool.Pool
 	bufs    buffers
 	watcher watcher
+	parking parking
+	mode    atomic.Pointer[mode] // of the connection settled last, for others that agree on the same
 	zipOpts Zip
 	zipper  *compress.Codec
 	scratch sync.Pool // *[]byte, to compress bodies in
@@ -39,7 +42,7 @@ type endpoint struct {
 	lastID  atomic.Uint64
 }
 
-// mode is what the handshake has settled for a connection.
+// mode is what the handshake has settled for a connection, and for others that have agreed on the same. It isn't changed.
 type mode struct {
 	v1         bool
 	ser        serializer.Serializer
@@ -65,13 +68,12 @@ type Conn struct {
 	id    uint64
 	proto *Protocol
 	turn  turn
+	rest  rest
 	calls callTable
 	in    inbox
 
-	messages  outflow // what this side may send as one-way messages
-	inflating outflow // what may be inflated at the same time
-	joinMu    sync.Mutex
-	joins     flow.Turns[*Stream] // who may complete what came in pieces
+	messages outflow                // what this side may send as one-way messages
+	setAside atomic.Pointer[memory] // nil until it is needed
 
 	mode atomic.Pointer[mode]
 
@@ -92,14 +94,15 @@ type Conn struct {
 	casting  atomic.Bool               // a large broadcast is being sent
 	leaving  atomic.Bool               // nothing is open and this side takes its leave: no end is amiss
 	refused  atomic.Pointer[wireError] // why new requests are not served, if not for a shutdown
-	drained  chan struct{}             // capacity 1: something that Shutdown waits for has ended
-	closing  sync.Once
-	done     chan struct{} // closed when the connection is closing
-	ended    chan struct{} // closed when nobody reads any more
-	over     chan struct{} // closed when the connection is off the books; nil if nobody asks
-	silent   *time.Timer   // until the first packet of a connection that may be silent
-	reason   error         // why it closed; read after done
-	bye      atomic.Pointer[Error]
+	// drained has capacity 1: something that awaitIdle waits for has ended. It is nil until that may be called.
+	drained atomic.Pointer[chan struct{}]
+	closing sync.Once
+	done    chan struct{} // closed when the connection is closing
+	ended   chan struct{} // closed when nobody reads any more
+	over    chan struct{} // closed when the connection is off the books; nil if nobody asks
+	silent  *time.Timer   // until the first packet of a connection that may be silent
+	reason  error         // why it closed; read after done
+	bye     atomic.Pointer[Error]
 }
 
 // reading belongs to whoever reads a connection.
@@ -121,23 +124,20 @@ type reading struct {
 
 // newConn returns a connection that has not begun to read.
 func newConn(ep *endpoint, nc net.Conn) *Conn {
-	c := &Conn{
-		ep:      ep,
-		id:      ep.lastID.Add(1),
-		drained: make(chan struct{}, 1),
-		done:    make(chan struct{}),
-		ended:   make(chan struct{}),
-	}
-	c.proto = newProtocol(nc, ep)
+	one := new(struct { // one piece of memory
+		c Conn
+		p Protocol
+	})
+	c := &one.c
+	c.ep, c.id, c.proto = ep, ep.lastID.Add(1), &one.p
+	c.done, c.ended = make(chan struct{}), make(chan struct{})
+	c.proto.begin(nc, ep)
 	c.proto.out.fail = c.close
 	c.proto.in.wait = c.beforeWait
 	c.proto.in.began = c.packetBegan
 	c.watchOver(&ep.limits)
 	c.in.limit = ep.limits.maxCalls
-	c.inflating.begin(ep.limits.maxMessage)
-	c.joins = flow.NewTurns[*Stream](maxJoins)
 	c.in.window = flow.NewWindow(ep.limits.messages)
-	c.in.room = make(chan struct{}, 1)
 	c.in.canWait = func() bool { return !c.calls.awaits() }
 	c.calls.onLost = func() {
 		c.close(localErr(Unavailable, Unknown, nil, "a quarter of the calls wait for answers that don't come"))
@@ -210,13 +210,26 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// progress tells Shutdown, and a reader that waits for room, that something has ended.
+// drain has new requests refused.
+func (c *Conn) drain() {
+	c.tellEnds()
+	c.draining.Store(true)
+}
+
+// tellEnds has awaitIdle told from now on when something ends.
+func (c *Conn) tellEnds() {
+	ended := make(chan struct{}, 1)
+	c.drained.CompareAndSwap(nil, &ended)
+}
+
+// progress tells awaitIdle that something has ended.
 func (c *Conn) progress() {
-	if !c.draining.Load() && !c.retiring.Load() {
+	ended := c.drained.Load()
+	if ended == nil {
 		return
 	}
 	select {
-	case c.drained <- struct{}{}:
+	case *ended <- struct{}{}:
 	default:
 	}
 }
@@ -248,6 +261,15 @@ func (c *Conn) close(reason error) {
 // inOrder reports whether the connection, which is closed, ended in order.
 func (c *Conn) inOrder() bool {
 	return orderly(c.reason) || errors.Is(c.reason, ErrServerClosed) || c.leaving.Load()
+}
+
+// logClosed says why a connection was closed, unless that was in order.
+func (c *Conn) logClosed() {
+	level, reason := slog.LevelWarn, c.reason
+	if c.inOrder() {
+		level = slog.LevelDebug
+	}
+	c.ep.log.Log(context.Background(), level, "flyrpc: connection closed", "conn", c.id, "peer", addrString(c.RemoteAddr()), "reason", fmt.Sprint(reason))
 }
 
 // lostError returns what ends the calls of a connection that is gone.

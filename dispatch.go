@@ -13,9 +13,9 @@ import (
 // zipBits are the flags of what is compressed.
 const zipBits = FlagZipCode | FlagZipPayload
 
-// read handles packets, one after the other, until the connection ends or another goroutine
-// reads on.
-func (c *Conn) read() {
+// read handles packets, one after the other, until the connection ends or is parked, which it
+// reports, or another goroutine reads on.
+func (c *Conn) read() (parked bool) {
 	c.loneAnswers = 0
 	if c.loneRequests > 0 {
 		c.loneRequests = -soloPause
@@ -27,9 +27,13 @@ func (c *Conn) read() {
 		}
 	}()
 	for mine {
-		if err := c.readPacket(); err != nil {
+		if err := c.readPacket(); err == errPark {
+			mine = false
+			c.park()
+			return true
+		} else if err != nil {
 			cause = err
-			return
+			return false
 		}
 		switch in := c.alone; {
 		case in != nil:
@@ -39,6 +43,7 @@ func (c *Conn) read() {
 			mine = !c.leaveToCallers()
 		}
 	}
+	return false
 }
 
 // readPacket reads and handles one packet. An error closes the connection.
@@ -82,6 +87,7 @@ func (c *Conn) endReading(cause error) {
 	c.close(cause)
 	c.tellEnd()
 	c.proto.in.release()
+	c.ep.parking.forget(c)
 	close(c.ended)
 	if c.srv != nil {
 		c.srv.ending(c)

@@ -270,12 +270,13 @@ const maxJoins = 4
 
 // claimJoin asks for the memory to complete what s has a part of.
 func (c *Conn) claimJoin(s *Stream, kick bool) {
-	c.joinMu.Lock()
-	mine := s.in.claims() && c.joins.Claim(s)
+	m := c.memory()
+	m.mu.Lock()
+	mine := s.in.claims() && m.joins.Claim(s)
 	if mine {
 		s.in.granted()
 	}
-	c.joinMu.Unlock()
+	m.mu.Unlock()
 	if mine {
 		s.grant(kick)
 	}
@@ -283,12 +284,13 @@ func (c *Conn) claimJoin(s *Stream, kick bool) {
 
 // dropJoin ends the claim of s, if it has one, and lets the next one go on.
 func (c *Conn) dropJoin(s *Stream, kick bool) {
-	c.joinMu.Lock()
-	next, ok := c.joins.Drop(s)
+	m := c.memory()
+	m.mu.Lock()
+	next, ok := m.joins.Drop(s)
 	if ok {
 		next.in.granted()
 	}
-	c.joinMu.Unlock()
+	m.mu.Unlock()
 	if ok {
 		next.grant(kick)
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"reflect"
 	"strconv"
 
 	"github.com/go-flyrpc/flyrpc/internal/flow"
@@ -130,6 +131,7 @@ func (h *helloMessage) mode(ser serializer.Serializer, z Zip) *mode {
 
 // settle makes m the connection's mode.
 func (c *Conn) settle(m *mode) {
+	m = c.ep.share(m)
 	if m.v1 {
 		c.proto.out.setSingle()
 	}
@@ -142,6 +144,16 @@ func (c *Conn) settle(m *mode) {
 	} else {
 		c.watchFrom(c.ep.limits.keepaliveWith(m.keepalive))
 	}
+}
+
+// share returns the mode of the connection settled last if m says the same, else m.
+func (ep *endpoint) share(m *mode) *mode {
+	last := ep.mode.Load()
+	if last != nil && len(m.peer.Info) == 0 && reflect.DeepEqual(m, last) { // Info is the program's to change
+		return last
+	}
+	ep.mode.Store(m)
+	return m
 }
 
 // v1Mode is the mode of a connection with a version 1 peer.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-flyrpc/flyrpc/serializer"
 	jsonser "github.com/go-flyrpc/flyrpc/serializer/json"
+	"github.com/go-flyrpc/flyrpc/transport"
 )
 
 // helloKeys are the fields of hello that the protocol knows.
@@ -318,4 +319,32 @@ func TestHelloSerializerPreference(t *testing.T) {
 // stubSerializer returns a serializer of any name that speaks JSON.
 func stubSerializer(name string) serializer.Serializer {
 	return serializer.Adapt(name, json.Marshal, json.Unmarshal)
+}
+
+// TestModesAreShared: connections that agree on the same have it once, unless a program may change it.
+func TestModesAreShared(t *testing.T) {
+	srv := NewServer(&ServerOpts{Logger: new(pairLog).logger()})
+	defer srv.Close()
+	conn := func(info any) *Conn {
+		near, far := transport.Pipe(nil)
+		served := make(chan struct{})
+		go func() { defer close(served); srv.ServeConn(far) }()
+		cli := NewClientConn(near, &ClientOpts{Logger: new(pairLog).logger(), Info: info})
+		t.Cleanup(func() { cli.Close(); await1(t, served, "the connection to end") })
+		if _, err := cli.Ping(0, patience); err != nil {
+			t.Fatal(err)
+		}
+		conns := srv.Conns()
+		return conns[len(conns)-1]
+	}
+	plain, same, told, again := conn(nil), conn(nil), conn("me"), conn("me")
+	if plain.mode.Load() != same.mode.Load() {
+		t.Error("two connections alike have a mode each")
+	}
+	if told.mode.Load() == again.mode.Load() || string(told.PeerInfo().Info) != `"me"` || plain.PeerInfo().Info != nil {
+		t.Errorf("what a client says of itself is shared: %s, %s", told.PeerInfo().Info, plain.PeerInfo().Info)
+	}
+	if c := conn(nil); c.PeerInfo().Info != nil || c.PeerInfo().Agent != agent {
+		t.Errorf("got %+v", c.PeerInfo())
+	}
 }

@@ -26,7 +26,7 @@ type inbox struct {
 	halves    int                   // requests and messages that are half received
 	added     uint64                // how many have come
 	stuck     atomic.Bool           // the reader waits for room
-	room      chan struct{}         // capacity 1: there may be room
+	room      chan struct{}         // capacity 1: there may be room; nil before the reader first waits
 	canWait   func() bool           // whether the reader may wait: no answer is awaited
 	closed    error                 // the cause with which everything was cancelled
 	ordered   map[int]*orderedQueue // by the index of their route
@@ -110,12 +110,12 @@ func (b *inbox) add(in *incoming) verdict {
 		return admitRun
 	}
 	if full && !b.gated && canWait {
-		b.stuck.Store(true)
+		b.stick()
 		return admitWait
 	}
 	if len(b.held) >= 2*b.limit || b.heavy(in) {
 		if canWait {
-			b.stuck.Store(true)
+			b.stick()
 			return admitWait
 		}
 		return admitRefuse
@@ -267,6 +267,14 @@ func (b *inbox) letIn(in *incoming, run []*incoming) []*incoming {
 	return append(run, in)
 }
 
+// stick says that the reader is about to wait for room. It is called with the lock held.
+func (b *inbox) stick() {
+	if b.room == nil {
+		b.room = make(chan struct{}, 1)
+	}
+	b.stuck.Store(true)
+}
+
 // wake lets a reader that waits for room look again.
 func (b *inbox) wake() {
 	if !b.stuck.CompareAndSwap(true, false) {
@@ -367,19 +375,6 @@ func (b *inbox) all() []*incoming {
 	}
 	for in := b.loose; in != nil; in = in.next {
 		all = append(all, in)
-	}
-	return all
-}
-
-// requests returns the requests whose handlers run or wait.
-func (b *inbox) requests() []*incoming {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var all []*incoming
-	for _, in := range b.all() {
-		if in.flag&FlagWait != 0 {
-			all = append(all, in)
-		}
 	}
 	return all
 }

@@ -24,8 +24,8 @@ type taught struct {
 	limit int               // paths that the other end keeps
 	codes map[string]string // the code that stands for a path
 	bytes int
-	once  [32]uint64 // a bit for the hash of each path that was written once
-	ones  int        // how many bits are set
+	once  *[32]uint64 // a bit for the hash of each path that was written once; nil before the first
+	ones  int         // how many bits are set
 }
 
 // code returns what to write for a path: the path itself the first time, what teaches
@@ -59,12 +59,15 @@ func (t *taught) again(path string) bool {
 	for i := range len(path) {
 		h = (h ^ uint32(path[i])) * 16777619
 	}
+	if t.once == nil {
+		t.once = new([32]uint64)
+	}
 	word, bit := &t.once[h>>6%uint32(len(t.once))], uint64(1)<<(h&63)
 	if *word&bit != 0 {
 		return true
 	}
 	if t.ones++; t.ones > 16*len(t.once) { // too many to be told apart
-		t.once, t.ones = [32]uint64{}, 1
+		*t.once, t.ones = [32]uint64{}, 1
 	}
 	*word |= bit
 	return false

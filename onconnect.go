@@ -84,7 +84,7 @@ func (c *Conn) bareIncoming() *incoming {
 func (c *Conn) refuse(err error) {
 	w := c.ep.errors.toWire(err)
 	c.refused.Store(&w)
-	c.draining.Store(true)
+	c.drain()
 	c.sayBye(err)
 	c.refuseHeld(err)
 	ctx, cancel := context.WithTimeout(context.Background(), c.ep.limits.writeTimeout)

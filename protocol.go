@@ -60,12 +60,11 @@ func NewProtocol(conn net.Conn, opts *ProtocolOpts) *Protocol {
 	return p
 }
 
-// newProtocol returns the Protocol of a connection of ep.
-func newProtocol(conn net.Conn, ep *endpoint) *Protocol {
-	p := &Protocol{conn: conn}
+// begin prepares the Protocol of a connection of ep.
+func (p *Protocol) begin(conn net.Conn, ep *endpoint) {
+	p.conn = conn
 	p.init(&ep.workers, &ep.bufs, ep.limits)
 	p.in.max = uint64(ep.limits.maxWhole()) // until hello says that there are pieces
-	return p
 }
 
 // init prepares both sides.

@@ -63,6 +63,8 @@ type reader struct {
 	put   func([]byte)
 	first func(byte) error // sees the first byte and may refuse it; nil afterwards
 
+	parks *Conn // to be parked when no packet comes; nil if it must not be
+
 	buf  []byte // nil or bufferSize
 	r, w int    // what is read and not parsed: buf[r:w]
 }
@@ -72,7 +74,7 @@ func (r *reader) init() {
 	if raw, ok := transport.Raw(r.conn); ok {
 		r.raw = raw
 	}
-	r.get, r.put = r.take, r.giveBack
+	r.get, r.put = r.take, r.pause
 }
 
 // adopt makes the reader go on where from, if it isn't nil, has read the first bytes; else first sees the
@@ -98,16 +100,24 @@ func (r *reader) take() []byte {
 }
 
 // giveBack returns the reader's buffer, which holds nothing, to the pool.
-func (r *reader) giveBack([]byte) {
+func (r *reader) giveBack() {
 	if r.buf != nil {
 		r.bufs.put(r.buf)
 		r.buf = nil
 	}
 }
 
+// pause gives the buffer back before the transport is waited for.
+func (r *reader) pause([]byte) {
+	r.giveBack()
+	if r.parks != nil && !r.small {
+		r.parks.beginRest()
+	}
+}
+
 // next returns the next packet. Its code, and its payload if that is shared, are
 // valid until the next call. The errors are the transport's, io.ErrUnexpectedEOF
-// for one that ends in a packet, ErrLongCode, and ErrLongPayload, after which the
+// for one that ends in a packet, ErrLongCode, errPark, and ErrLongPayload, after which the
 // header is valid and its payload must be skipped.
 func (r *reader) next() (p received, err error) {
 	for {
@@ -170,6 +180,9 @@ func (r *reader) fillOnce() error {
 		r.r, r.w = 0, 0
 		if r.raw != nil {
 			_, n, err = r.raw.Read(r.get, r.put)
+			if r.parks != nil && r.parks.rest.begun {
+				err = r.parks.endRest(err)
+			}
 		} else {
 			n, err = r.conn.Read(r.take())
 		}
@@ -261,6 +274,9 @@ func (r *reader) large(n int) ([]byte, error) {
 func (r *reader) skip(n uint64) error {
 	r.begin()
 	defer r.end()
+	parks := r.parks
+	r.parks = nil // not within a packet
+	defer func() { r.parks = parks }()
 	for {
 		have := min(uint64(r.w-r.r), n)
 		r.r += int(have)
@@ -280,4 +296,4 @@ func (r *reader) skip(n uint64) error {
 func (r *reader) buffered() int { return r.w - r.r }
 
 // release gives the buffer back when the connection has ended.
-func (r *reader) release() { r.giveBack(nil) }
+func (r *reader) release() { r.giveBack() }

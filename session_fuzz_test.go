@@ -333,13 +333,13 @@ func (s *session) quiet() {
 	if left := sessBooks(s.c); left != "" {
 		s.fail("when all has ended: %s", left)
 	}
-	s.c.joinMu.Lock()
-	joins := s.c.joins.Len()
-	s.c.joinMu.Unlock()
+	s.c.memory().mu.Lock()
+	joins := s.c.memory().joins.Len()
+	s.c.memory().mu.Unlock()
 	if joins != 0 {
 		s.fail("memory is set aside still for %d", joins)
 	}
-	if n := s.c.inflating.credit.Left(); n != sessMessage {
+	if n := s.c.memory().inflating.credit.Left(); n != sessMessage {
 		s.fail("of the memory for inflating %d of %d are left", n, sessMessage)
 	}
 	if n := len(s.c.halves); n != 0 || s.c.in.halves != 0 {

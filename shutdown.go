@@ -54,7 +54,7 @@ func (s *Server) awaitEnds(ctx context.Context) {
 
 // shutdown ends a connection in order, or at ctx's end.
 func (c *Conn) shutdown(ctx context.Context) {
-	c.draining.Store(true)
+	c.drain()
 	if c.isSilent() {
 		c.close(ErrServerClosed)
 		return
@@ -89,7 +89,7 @@ func (c *Conn) isSilent() bool {
 func (c *Conn) awaitIdle(ctx context.Context, open func() bool) {
 	for open() && ctx.Err() == nil {
 		select {
-		case <-c.drained:
+		case <-*c.drained.Load():
 		case <-c.done:
 			return
 		case <-ctx.Done():
@@ -116,6 +116,19 @@ func (c *Conn) cutShort(why *Error, reason error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lingerFor)
 	defer cancel()
 	c.linger(ctx, reason)
+}
+
+// requests returns the requests whose handlers run or wait.
+func (b *inbox) requests() []*incoming {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []*incoming
+	for _, in := range b.all() {
+		if in.flag&FlagWait != 0 {
+			all = append(all, in)
+		}
+	}
+	return all
 }
 
 // cutShort cancels a request and answers it with why, unless it was answered.

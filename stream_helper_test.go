@@ -130,9 +130,9 @@ func wantNothingLeft(t testing.TB, name string, c *Conn) {
 	var claimed bool
 	var halves, held, message int
 	if !eventually(func() bool {
-		c.joinMu.Lock()
-		claimed = c.joins.Len() > 0
-		c.joinMu.Unlock()
+		c.memory().mu.Lock()
+		claimed = c.memory().joins.Len() > 0
+		c.memory().mu.Unlock()
 		c.in.mu.Lock()
 		halves, held = c.in.halves, c.in.window.Held()
 		c.in.mu.Unlock()

@@ -89,7 +89,7 @@ func TestPiecesWire(t *testing.T) {
 			w.wantAlive()
 			c := srv.Conns()[0]
 			wantNothingLeft(t, "server", c)
-			if c.inflating.credit.Left() != 1000 {
+			if c.memory().inflating.credit.Left() != 1000 {
 				t.Error("inflating")
 			}
 		})

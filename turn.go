@@ -46,11 +46,13 @@ func (c *Conn) startReading() { c.ep.workers.Go(readTask{c}, nil) }
 // readTask reads a connection, whose turn it has.
 type readTask struct{ c *Conn }
 
-// Run reads until the connection ends or somebody else reads on. Meanwhile the worker
-// holds no buffers.
+// Run reads until the connection ends or is parked, or somebody else reads on. Meanwhile the
+// worker holds no buffers.
 func (t readTask) Run(w *pool.Worker) {
 	w.In, w.Out = nil, nil
-	t.c.read()
+	if t.c.read() {
+		w.End()
+	}
 }
 
 // watchTick is how often connections are looked at whose reader may be missing.

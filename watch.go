@@ -155,13 +155,14 @@ func (c *Conn) retire(format string, limit time.Duration) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), retireGrace)
 	defer cancel()
+	c.tellEnds()
 	c.retiring.Store(true)
 	c.leaving.Store(!c.unfinished()) // then the other end may be leaving too
 	why := localErr(Unavailable, NotSent, reason, format, limit)
 	c.sayBye(why)
 	c.byeHeard(ctx, max(lingerFor, c.ep.limits.keepaliveInterval)) // the link may be slow
 	c.awaitIdle(ctx, c.unfinished)
-	c.draining.Store(true)
+	c.drain()
 	if c.Err() == nil {
 		c.leaving.Store(true)
 	}

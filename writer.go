@@ -341,6 +341,15 @@ func (w *writer) teach(n int) {
 	w.taught.limit = min(n, maxLearned)
 }
 
+// trim lets go of memory that a writer that has nothing to write doesn't need.
+func (w *writer) trim() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.flushing && w.queued == 0 && len(w.own) == 0 {
+		w.queue, w.spare, w.batch, w.vec = nil, nil, nil, nil
+	}
+}
+
 // setSingle makes each packet be written by itself.
 func (w *writer) setSingle() {
 	w.mu.Lock()

@@ -129,10 +129,11 @@ func (c *Conn) inflate(flag Flag, body []byte) (out []byte, inflated bool, err e
 	}
 	most := c.ep.limits.maxMessage
 	need := min(compress.Bound(body, most), flow.Max)
-	if err := c.inflating.spend(context.Background(), c, need, "inflated bytes"); err != nil {
+	inflating := &c.memory().inflating
+	if err := inflating.spend(context.Background(), c, need, "inflated bytes"); err != nil {
 		return nil, false, err
 	}
-	defer c.inflating.refund(need)
+	defer inflating.refund(need)
 	out, err = c.ep.zipper.Inflate(nil, body, most, ownMethods())
 	switch {
 	case errors.Is(err, compress.ErrTooLong):

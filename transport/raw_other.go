@@ -24,3 +24,6 @@ func (*RawConn) TryWrite([]byte) (int, error) { return 0, errors.ErrUnsupported 
 func (*RawConn) Read(func() []byte, func([]byte)) ([]byte, int, error) {
 	return nil, 0, errors.ErrUnsupported
 }
+
+// WaitReadable gives errors.ErrUnsupported.
+func (*RawConn) WaitReadable() error { return errors.ErrUnsupported }

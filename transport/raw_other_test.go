@@ -18,4 +18,7 @@ func TestRawNone(t *testing.T) {
 	if _, _, err := r.Read(nil, nil); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("Read: %v", err)
 	}
+	if err := r.WaitReadable(); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("WaitReadable: %v", err)
+	}
 }

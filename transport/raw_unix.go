@@ -15,8 +15,8 @@ import (
 // and its deadlines and its Close apply here too.
 //
 // One reader and one writer may run concurrently. The caller serializes TryWrite
-// with itself and with the net.Conn's Write, and Read with itself and with the
-// net.Conn's Read. No method allocates unless it returns an error.
+// with itself and with the net.Conn's Write, and Read and WaitReadable with each other, with
+// themselves and with the net.Conn's Read. TryWrite and Read don't allocate unless they return an error.
 type RawConn struct {
 	conn net.Conn
 	raw  syscall.RawConn
@@ -167,6 +167,29 @@ func (r *RawConn) Read(get func() []byte, put func([]byte)) (b []byte, n int, er
 		return nil, 0, failure
 	}
 	return nil, 0, r.fail("read", os.NewSyscallError("read", failure))
+}
+
+// WaitReadable waits until Read wouldn't: there is data, or its end. It takes nothing
+// off the socket but an error that waits there, which it returns as Read would. It needs so little stack that
+// a goroutine that does nothing else keeps the smallest.
+func (r *RawConn) WaitReadable() error {
+	var peeked [1]byte
+	var failure error
+	err := r.raw.Read(func(fd uintptr) bool {
+		for {
+			_, _, failure = syscall.Recvfrom(int(fd), peeked[:], syscall.MSG_PEEK)
+			if failure != syscall.EINTR {
+				return failure != syscall.EAGAIN
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return r.fail("read", err)
+	case failure != nil:
+		return r.fail("read", os.NewSyscallError("recvfrom", failure))
+	}
+	return nil
 }
 
 // fail wraps err as package net does. What syscall.RawConn returns is wrapped

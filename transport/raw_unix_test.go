@@ -80,6 +80,8 @@ func TestRaw(t *testing.T) {
 			{"NoBuffer", testRawNoBuffer},
 			{"LargeTransfer", testRawLargeTransfer},
 			{"NoAllocations", testRawNoAllocations},
+			{"WaitReadable", testRawWaitReadable},
+			{"WaitReadableEnds", testRawWaitReadableEnds},
 		} {
 			t.Run(c.name+"/"+test.name, func(t *testing.T) {
 				a, b := c.pair(t)
@@ -284,6 +286,54 @@ func testRawNoAllocations(t *testing.T, a, b net.Conn) {
 	if allocs != 0 {
 		t.Errorf("%v allocations for a TryWrite and a Read", allocs)
 	}
+}
+
+// goWait waits in the background.
+func goWait(r *RawConn) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- r.WaitReadable() }()
+	return done
+}
+
+// WaitReadable returns when there is something, also if that was there before, and takes nothing.
+func testRawWaitReadable(t *testing.T, a, b net.Conn) {
+	r := rawOf(t, b)
+	done := goWait(r)
+	select {
+	case err := <-done:
+		t.Fatalf("nothing to read, and WaitReadable returns %v", err)
+	case <-time.After(10 * time.Millisecond):
+	}
+	send(t, a, "abc")
+	must(t, <-done)
+	must(t, r.WaitReadable())
+	expect(t, b, "abc")
+	must(t, a.(closeWriter).CloseWrite())
+	must(t, r.WaitReadable())
+	wantRead(t, r, io.EOF)
+}
+
+func testRawWaitReadableEnds(t *testing.T, a, b net.Conn) {
+	r := rawOf(t, b)
+	done := goWait(r)
+	must(t, b.SetReadDeadline(time.Unix(1, 0)))
+	wantTimeout(t, "WaitReadable", <-done)
+	must(t, b.SetReadDeadline(time.Time{}))
+	if c, ok := a.(*net.TCPConn); ok {
+		must(t, c.SetLinger(0)) // closing resets
+		must(t, a.Close())
+		var op *net.OpError
+		if err := r.WaitReadable(); !errors.Is(err, syscall.ECONNRESET) || !errors.As(err, &op) || op.Op != "read" {
+			t.Errorf("WaitReadable on a connection that was reset: %v", err)
+		}
+		wantRead(t, r, io.EOF) // the error was told
+		must(t, b.Close())
+		wantClosed(t, "WaitReadable", r.WaitReadable())
+		return
+	}
+	done = goWait(r)
+	must(t, b.Close())
+	wantClosed(t, "WaitReadable", <-done)
 }
 
 // Other connections have none: datagrams, and types with a Write of their own.

@@ -47,6 +47,7 @@ type Worker struct {
 
 	pool *Pool
 	wake chan struct{} // capacity 1; closed to end the worker
+	last bool          // the worker ends with its task
 }
 
 // Go runs t on a worker, which finds a copy of data in its In. Tasks begin in the order in
@@ -89,6 +90,10 @@ func (w *Worker) start() {
 	}
 }
 
+// End has the worker end with its task, instead of going idle: for a task that has kept it long, and is
+// one of many that end at a time. It is called on the worker's goroutine.
+func (w *Worker) End() { w.last = true }
+
 // loop runs tasks until the pool drops the worker. A task that ends its goroutine
 // with runtime.Goexit ends the worker and nothing else.
 func (w *Worker) loop() {
@@ -105,7 +110,9 @@ func (w *Worker) loop() {
 			}
 			continue
 		}
-		t.Run(w)
+		if t.Run(w); w.last {
+			return
+		}
 	}
 }
 

@@ -249,6 +249,27 @@ func TestGoexitEndsOneWorker(t *testing.T) {
 	}
 }
 
+// TestEndedWorkersEnd has workers end with their tasks. The tasks behind them run all the same.
+func TestEndedWorkersEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Pool
+		defer p.Close()
+		before := runtime.NumGoroutine()
+		gate := make(chan struct{})
+		for range 50 {
+			p.Go(taskFunc(func(w *Worker) { <-gate; w.End() }), nil)
+		}
+		synctest.Wait()
+		close(gate)
+		ran := false
+		p.Go(taskFunc(func(w *Worker) { ran = true; w.End() }), nil)
+		synctest.Wait()
+		if n := runtime.NumGoroutine(); n > before || !ran {
+			t.Errorf("%d goroutines are left of %d; the last task ran: %v", n, before, ran)
+		}
+	})
+}
+
 func TestCloseKeepsRunning(t *testing.T) {
 	var p Pool
 	gate, done := make(chan struct{}), make(chan struct{})

@@ -1,7 +1,7 @@
 package pool
 
 // minQueue is the capacity of a queue that has held anything.
-const minQueue = 16
+const minQueue = 4
 
 // queue holds tasks with their data, first in first out, in a ring. Its entries keep
 // their buffers for later tasks.
