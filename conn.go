@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -261,15 +260,6 @@ func (c *Conn) close(reason error) {
 // inOrder reports whether the connection, which is closed, ended in order.
 func (c *Conn) inOrder() bool {
 	return orderly(c.reason) || errors.Is(c.reason, ErrServerClosed) || c.leaving.Load()
-}
-
-// logClosed says why a connection was closed, unless that was in order.
-func (c *Conn) logClosed() {
-	level, reason := slog.LevelWarn, c.reason
-	if c.inOrder() {
-		level = slog.LevelDebug
-	}
-	c.ep.log.Log(context.Background(), level, "flyrpc: connection closed", "conn", c.id, "peer", addrString(c.RemoteAddr()), "reason", fmt.Sprint(reason))
 }
 
 // lostError returns what ends the calls of a connection that is gone.

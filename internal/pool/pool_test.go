@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"bytes"
 	"runtime"
 	"strconv"
 	"sync"
@@ -112,11 +113,24 @@ func TestDataIsCopied(t *testing.T) {
 	}
 }
 
+// goroutines returns how many there are when no other test's worker is left.
+func goroutines(t *testing.T) int {
+	buf := make([]byte, 1<<20)
+	for range 10_000 {
+		if stacks := buf[:runtime.Stack(buf, true)]; !bytes.Contains(stacks, []byte("(*Worker).loop")) {
+			return runtime.NumGoroutine()
+		}
+		runtime.Gosched()
+	}
+	t.Fatal("workers of other tests are left")
+	return 0
+}
+
 func TestIdleWorkersEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool
 		defer p.Close()
-		before := runtime.NumGoroutine()
+		before := goroutines(t)
 		gate := make(chan struct{})
 		for range 50 {
 			p.Go(taskFunc(func(*Worker) { <-gate }), nil)
@@ -159,7 +173,7 @@ func TestWorkersOfABurstEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool
 		defer p.Close()
-		before := runtime.NumGoroutine()
+		before := goroutines(t)
 		gate := make(chan struct{})
 		for range 1000 {
 			p.Go(taskFunc(func(*Worker) { <-gate }), nil)
@@ -254,7 +268,7 @@ func TestEndedWorkersEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool
 		defer p.Close()
-		before := runtime.NumGoroutine()
+		before := goroutines(t)
 		gate := make(chan struct{})
 		for range 50 {
 			p.Go(taskFunc(func(w *Worker) { <-gate; w.End() }), nil)
