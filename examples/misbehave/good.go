@@ -60,8 +60,10 @@ func (c *clients) close() {
 
 // part is what was measured with or without misbehaving clients.
 type part struct {
-	times  []time.Duration // of the calls that were answered, sorted
-	late   []time.Duration // how long after they were due they began, sorted: what this process takes, not the server
+	due    []time.Duration // of the calls that were answered, from when they were due, sorted
+	begun  []time.Duration // the same from when they were begun: what the server and the network take
+	late   []time.Duration // of all calls, from when they were due to when they were begun, sorted: what this process takes
+	held   int             // calls that were begun late because too many were open, which is the server's doing
 	failed int
 	first  error  // of those that failed
 	peak   uint64 // the server's memory, in bytes
@@ -88,11 +90,12 @@ func measure(ctx context.Context, c config, good *clients, srv *server) (*part, 
 	return p, nil
 }
 
-// call has one client after the other make a call, at a fixed rate. The time of a call counts from when it
-// was due, so that one that comes late because the machine is busy isn't taken for a fast one.
+// call has one client after the other make a call, at a fixed rate, whether or not those before have been answered: so a
+// server that is slow doesn't put off calls and make itself look fast.
 func call(ctx context.Context, good *clients, rate float64, how time.Duration) (*part, error) {
 	n := int(rate * how.Seconds())
-	times, late, errs := make([]time.Duration, n), make([]time.Duration, n), make([]error, n)
+	times, errs := make([]time.Duration, n), make([]error, n) // from when they were due
+	p := &part{late: make([]time.Duration, n)}
 	places := make(chan struct{}, maxOpen)
 	var all sync.WaitGroup
 	begin := time.Now()
@@ -102,9 +105,12 @@ func call(ctx context.Context, good *clients, rate float64, how time.Duration) (
 		if ctx.Err() != nil {
 			break
 		}
+		if len(places) == maxOpen {
+			p.held++
+		}
 		places <- struct{}{}
 		all.Go(func() {
-			late[i] = time.Since(due)
+			p.late[i] = time.Since(due)
 			errs[i] = echo(ctx, good.clients[i%len(good.clients)])
 			times[i] = time.Since(due)
 			<-places
@@ -114,11 +120,11 @@ func call(ctx context.Context, good *clients, rate float64, how time.Duration) (
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p := &part{late: late}
 	for i, err := range errs {
 		switch {
 		case err == nil:
-			p.times = append(p.times, times[i])
+			p.due = append(p.due, times[i])
+			p.begun = append(p.begun, times[i]-p.late[i])
 		case p.first == nil:
 			p.first = err
 			fallthrough
@@ -126,7 +132,8 @@ func call(ctx context.Context, good *clients, rate float64, how time.Duration) (
 			p.failed++
 		}
 	}
-	slices.Sort(p.times)
+	slices.Sort(p.due)
+	slices.Sort(p.begun)
 	slices.Sort(p.late)
 	return p, nil
 }

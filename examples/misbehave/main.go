@@ -1,10 +1,10 @@
 // Command misbehave shows what clients that misbehave cost those that don't. A server in a process of its own
-// holds many connections. First all of them behave: most make calls at a fixed rate, the others are idle. Then the
-// idle ones are replaced by connections that misbehave in nine ways, each replaced by another as often as the
+// holds many connections. First all of them behave: most make calls at a fixed rate, the others, which another process
+// has, are idle. Then the idle ones are replaced by connections that misbehave in nine ways, each replaced by another as often as the
 // server cuts it. It prints the times of the good calls in both parts, what the server took of memory, and what it did
 // with the bad connections.
 //
-// The server is this program again. It needs a Unix system.
+// The other processes are this program again. It needs a Unix system.
 package main
 
 import (
@@ -35,8 +35,8 @@ func main() {
 	log.SetFlags(0)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if text := os.Getenv(inServer); text != "" {
-		if err := runServer(ctx, text); err != nil {
+	if text := os.Getenv(inChild); text != "" {
+		if err := runChild(text); err != nil {
 			log.Fatal(err)
 		}
 		return
@@ -50,7 +50,7 @@ func main() {
 	flag.DurationVar(&c.measure, "time", 15*time.Second, "how `long` each part is measured")
 	flag.DurationVar(&c.patience, "patience", 2*time.Second, "the server's timeouts")
 	flag.DurationVar(&c.rest, "rest", 12*time.Second, "how `long` the server has in the end to let go of goroutines it doesn't need any more")
-	flag.Float64Var(&c.most, "most", 3, "fail if the 99th percentile with bad clients is more than so many `times` that without; 0 for any")
+	flag.Float64Var(&c.most, "most", 3, "fail if the 99th percentile with bad clients, of the times from when a call is begun, is more than so many `times` that without; 0 for any")
 	flag.Parse()
 	if flag.NArg() > 0 || c.conns < 1 || c.bad < 0 || c.bad > 90 || c.rate <= 0 || c.measure <= 0 || c.patience <= 0 {
 		flag.Usage()
@@ -79,6 +79,11 @@ func run(ctx context.Context, c config, out io.Writer) (*result, error) {
 		return nil, err
 	}
 	defer srv.Close()
+	others, err := startOthers(srv.addr)
+	if err != nil {
+		return nil, err
+	}
+	defer others.Close()
 	bad := int(float64(c.conns) * c.bad / 100)
 	book := newBook()
 	fmt.Fprintf(out, "%d connections, %g calls a second by %d of them, each part %v\n", c.conns, c.rate, c.conns-bad, c.measure)
@@ -88,28 +93,38 @@ func run(ctx context.Context, c config, out io.Writer) (*result, error) {
 		return nil, err
 	}
 	defer good.close()
-	idle, err := connect(ctx, srv.addr, bad, book, "idle")
-	if err != nil {
-		return nil, err
-	}
-	defer idle.close()
 	r := &result{chosen: chosen}
-	if r.without, err = measure(ctx, c, good, srv); err != nil {
+	if err := r.measure(ctx, c, out, good, srv, others, bad); err != nil {
 		return nil, err
 	}
-	idle.close()
-	r.without.print(out, fmt.Sprintf("the other %d idle", bad))
-
-	mob := startMob(ctx, srv.addr, bad, chosen, book)
-	r.with, err = measure(ctx, c, good, srv)
-	mob.stop()
+	sessions, err := others.end(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r.with.print(out, fmt.Sprintf("the other %d misbehaving", bad))
+	book.add(sessions)
 	if err := r.settle(ctx, srv, book, len(good.clients), c.rest); err != nil {
 		return nil, err
 	}
 	r.print(out)
 	return r, nil
+}
+
+// measure measures both parts. It leaves the bad connections.
+func (r *result) measure(ctx context.Context, c config, out io.Writer, good *clients, srv *server, o *others, bad int) error {
+	err := o.idle(ctx, bad)
+	if err != nil {
+		return err
+	}
+	if r.without, err = measure(ctx, c, good, srv); err != nil {
+		return err
+	}
+	r.without.print(out, fmt.Sprintf("the other %d idle", bad))
+	if err := o.misbehave(ctx, bad, c.way); err != nil {
+		return err
+	}
+	if r.with, err = measure(ctx, c, good, srv); err != nil {
+		return err
+	}
+	r.with.print(out, fmt.Sprintf("the other %d misbehaving", bad))
+	return nil
 }

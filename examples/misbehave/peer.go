@@ -15,8 +15,9 @@ const beat = 200 * time.Millisecond
 // peer is a client that writes packets as it likes.
 type peer struct {
 	*net.TCPConn
-	in  *flyrpc.Protocol // what reads packets; nil until it is needed
-	seq uint16
+	in     *flyrpc.Protocol // what reads packets; nil until it is needed
+	seq    uint16
+	served func() // says that the server has done what it is to do, before the connection ends; may be called again
 }
 
 // packet returns the bytes of a packet.

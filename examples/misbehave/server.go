@@ -15,9 +15,6 @@ import (
 	"github.com/go-flyrpc/flyrpc/transport"
 )
 
-// inServer is the environment variable that makes this program the server. It is the server's patience.
-const inServer = "FLYRPC_MISBEHAVE_SERVER"
-
 // The limits of the server that aren't times. A good connection makes a fraction of a call a second.
 const (
 	maxCalls   = 64       // open at once on a connection
@@ -92,11 +89,7 @@ func cutFlooders(l *ledger) flyrpc.Middleware {
 
 // runServer serves on a free port, and answers on its standard input and output what the program that has
 // started it wants to know, until that closes them.
-func runServer(_ context.Context, text string) error {
-	patience, err := time.ParseDuration(text)
-	if err != nil {
-		return err
-	}
+func runServer(patience time.Duration) error {
 	book := newLedger()
 	srv := flyrpc.NewServer(options(patience, book))
 	routes(srv, patience, book)

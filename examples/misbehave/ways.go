@@ -175,7 +175,18 @@ func unreadStreams(ctx context.Context, p *peer) error {
 	if err := p.hello(); err != nil {
 		return err
 	}
-	cut := p.drop()
+	cut := make(chan struct{})
+	go func() {
+		defer close(cut)
+		for {
+			switch answer, err := p.answer(); {
+			case err != nil:
+				return
+			case answer.Code == string(flyrpc.Timeout):
+				p.served()
+			}
+		}
+	}()
 	const streams = 8
 	for {
 		for range streams {
