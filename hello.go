@@ -149,11 +149,19 @@ func (c *Conn) settle(m *mode) {
 // share returns the mode of the connection settled last if m says the same, else m.
 func (ep *endpoint) share(m *mode) *mode {
 	last := ep.mode.Load()
-	if last != nil && len(m.peer.Info) == 0 && reflect.DeepEqual(m, last) { // Info is the program's to change
+	if last != nil && len(m.peer.Info) == 0 && m.same(last) { // Info is the program's to change
 		return last
 	}
 	ep.mode.Store(m)
 	return m
+}
+
+// same reports whether two modes of an endpoint say the same. Serializers are told by their names: they are the
+// program's, and may change while they are looked into.
+func (m *mode) same(other *mode) bool {
+	a, b := *m, *other
+	a.ser, b.ser = nil, nil
+	return reflect.DeepEqual(a, b)
 }
 
 // v1Mode is the mode of a connection with a version 1 peer.
