@@ -79,7 +79,8 @@ func storeHook(p *atomic.Pointer[func(*Packet) bool], f func(*Packet) bool) {
 }
 
 // SendPacket writes p. Its flag and sequence are the caller's business: they should
-// not be those of calls that FlyRPC has open.
+// not be those of calls that FlyRPC has open. So is credit: a version 2 peer closes the connection if more one-way messages are sent so than it has
+// granted with MessageWindow.
 // Code and payload are compressed as the options' Zip says.
 func (c *Conn) SendPacket(p *Packet) error {
 	m := c.settled()
@@ -95,7 +96,7 @@ func (c *Conn) SendPacket(p *Packet) error {
 }
 
 // SendRawPacket writes p as it is, ZIP bits included: code and payload are what the wire
-// carries.
+// carries. For credit see SendPacket.
 func (c *Conn) SendRawPacket(p *Packet) error {
 	c.settled()
 	return c.proto.WritePacket(context.Background(), p)
