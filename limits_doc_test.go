@@ -88,6 +88,7 @@ func checkFixed(t *testing.T, rows [][]string) {
 		"credit of one account":                                   flow.Max,
 		"answers that nobody waits for any more":                  int64(lostAfter),
 		"refused connections that are told so":                    maxRefusing,
+		"messages in pieces that are completed at once":           maxJoins,
 		"calls that are open at IdleTimeout or MaxConnAge":        int64(retireGrace),
 		"KeepaliveTime of the other end that is adopted":          int64(maxKeepalive),
 		"connections of a client that take no new calls, and end": maxOld,

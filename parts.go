@@ -117,7 +117,7 @@ func (s *Stream) sendParts(ctx context.Context, f *frame, size int, flag Flag) e
 	}
 	for len(f.body) > size {
 		part, rest, lent := f.body[:size:size], f.body[size:], []byte(nil)
-		if f.lent != nil && len(rest) < largeBody { // which is copied when it is queued, as late as it may be
+		if f.lent != nil && size >= largeBody && len(rest) < largeBody { // which is copied when it is queued, as late as it may be
 			lent = f.lent
 			f.lent = s.conn.ep.bufs.copyOf(rest)
 			rest = f.lent
