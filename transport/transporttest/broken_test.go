@@ -207,8 +207,20 @@ func brokenData() []broken {
 		}),
 		data("can't read while it writes", "BothWays", "in both directions at once has not ended", func(h *hooked) {
 			var mu sync.Mutex
-			h.read = func(b []byte) (int, error) { mu.Lock(); defer mu.Unlock(); return h.MemConn.Read(b) }
-			h.write = func(b []byte) (int, error) { mu.Lock(); defer mu.Unlock(); return h.MemConn.Write(b) }
+			var once sync.Once
+			reads := make(chan struct{}) // so that the locks of both ends are taken by readers, whatever the scheduler does
+			h.read = func(b []byte) (int, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				once.Do(func() { close(reads) })
+				return h.MemConn.Read(b)
+			}
+			h.write = func(b []byte) (int, error) {
+				<-reads
+				mu.Lock()
+				defer mu.Unlock()
+				return h.MemConn.Write(b)
+			}
 		}),
 		data("mixes writes", "WholeWrites", "are mixed", func(h *hooked) {
 			h.write = func(b []byte) (n int, err error) {
@@ -424,9 +436,11 @@ func brokenOpening() []broken {
 				return l, err
 			}
 		}),
-		open("waits", "DialNobody", "Dial has not ended", func(_ *testing.T, f *faulty) {
+		open("waits", "DialNobody", "Dial has not ended", func(t *testing.T, f *faulty) {
+			end := make(chan struct{})
+			t.Cleanup(func() { close(end) })
 			f.dial = func(_ context.Context, _ *url.URL, dial func() (net.Conn, error)) (net.Conn, error) {
-				<-time.After(3 * shortPatience)
+				<-end
 				return nil, errors.New("nobody")
 			}
 		}),
