@@ -264,7 +264,7 @@ func TestClientFailuresLeaveNothing(t *testing.T) {
 func TestConnectAfterBye(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := quietServer(t, &ServerOpts{MaxConnAge: time.Minute})
-		srv.OnMessage("/work", func() { time.Sleep(85 * time.Second) })
+		srv.OnMessage("/work", func() { time.Sleep(80 * time.Second) }) // a connection ends 84 s after it began at the earliest
 		srv.OnMessage("/hi", func() {})
 		cli := NewClient("mem://x", quietOpts(&ClientOpts{DialFunc: func(context.Context, string) (net.Conn, error) {
 			return servePipe(srv), nil
