@@ -78,7 +78,7 @@ func (c *Conn) cast(encoded map[broadcastKey]*castFrame, path string, message an
 
 // castFrame sends a message, unless it would have to wait.
 func (c *Conn) castFrame(m *mode, f frame) bool {
-	if m.v1 {
+	if m.whole {
 		return c.proto.out.tryPut(&f)
 	}
 	if f.size() > m.messagePart() {

@@ -86,7 +86,7 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 // sendRequest sends a request, in pieces if it is large; st is its stream, if it has one. If queued is true the slot
 // isn't the caller's any more, unless there is no error.
 func (c *Conn) sendRequest(ctx context.Context, m *mode, s *slot, st *Stream, f *frame, busy bool) (queued bool, err error) {
-	if f.size() > min(m.maxFrame, maxPart) && !m.v1 {
+	if f.size() > min(m.maxFrame, maxPart) && !m.whole {
 		if st == nil {
 			st = newStream(c, s.seq, FlagStream)
 			st.in.wants = true
@@ -230,7 +230,7 @@ func (c *Conn) finish(ctx context.Context, s *slot, call *Outgoing) error {
 
 // giveUp tells a version 2 peer that nobody waits for an abandoned call any more.
 func (c *Conn) giveUp(s *slot) {
-	if c.settled().v1 {
+	if c.settled().whole {
 		c.progress()
 		return
 	}

@@ -35,8 +35,8 @@ func (c *Conn) openStream(ctx context.Context, path string, message any, receive
 
 // open opens a stream.
 func (c *Conn) open(ctx context.Context, call *Outgoing) error {
-	if c.settled().v1 {
-		return localErr(BadRequest, NotSent, nil, "a version 1 peer has no streams")
+	if m := c.settled(); m.whole {
+		return localErr(BadRequest, NotSent, nil, "%s has no streams", m.who())
 	}
 	if call.stream != nil { // an interceptor repeats the call
 		call.stream.Close()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,7 @@ type endpoint struct {
 // mode is what the handshake has settled for a connection, and for others that have agreed on the same. It isn't changed.
 type mode struct {
 	v1         bool
+	whole      bool // calls and messages in one packet each: no items, no pieces, no credit. So it is with version 1
 	ser        serializer.Serializer
 	maxMessage int // what the other end accepts
 	maxFrame   int
@@ -85,14 +87,15 @@ type Conn struct {
 	onPacket atomic.Pointer[func(*Packet) bool]
 	onRaw    atomic.Pointer[func(*Packet) bool]
 
-	modeMu   sync.Mutex
-	settling sync.Mutex // held from the answer to hello until its mode is settled
-	values   sync.Map
-	draining atomic.Bool               // no request is served any more
-	retiring atomic.Bool               // it ends in order, and what has come by then is still served
-	casting  atomic.Bool               // a large broadcast is being sent
-	leaving  atomic.Bool               // nothing is open and this side takes its leave: no end is amiss
-	refused  atomic.Pointer[wireError] // why new requests are not served, if not for a shutdown
+	modeMu     sync.Mutex
+	settling   sync.Mutex // held from the answer to hello until its mode is settled
+	values     sync.Map
+	draining   atomic.Bool               // no request is served any more
+	retiring   atomic.Bool               // it ends in order, and what has come by then is still served
+	casting    atomic.Bool               // a large broadcast is being sent
+	handedOver atomic.Bool               // the transport's connection is another protocol's
+	leaving    atomic.Bool               // nothing is open and this side takes its leave: no end is amiss
+	refused    atomic.Pointer[wireError] // why new requests are not served, if not for a shutdown
 	// drained has capacity 1: something that awaitIdle waits for has ended. It is nil until that may be called.
 	drained atomic.Pointer[chan struct{}]
 	closing sync.Once
@@ -158,12 +161,28 @@ func (c *Conn) LocalAddr() net.Addr { return c.proto.conn.LocalAddr() }
 // PeerCertificates[0]. A server has verified it if VerifiedChains isn't empty, which its Config.ClientAuth
 // demands or allows; a client always has, unless its Config has InsecureSkipVerify.
 func (c *Conn) TLS() *tls.ConnectionState {
-	t, ok := c.proto.conn.(interface{ ConnectionState() tls.ConnectionState })
-	if !ok {
-		return nil
+	return tlsState(c.proto.conn)
+}
+
+// tlsState returns the state of the TLS connection that nc is, or is made of, or nil.
+func tlsState(nc net.Conn) *tls.ConnectionState {
+	switch t := nc.(type) {
+	case interface{ ConnectionState() tls.ConnectionState }:
+		state := t.ConnectionState()
+		return &state
+	case interface{ NetConn() net.Conn }:
+		return tlsState(t.NetConn())
 	}
-	state := t.ConnectionState()
-	return &state
+	return nil
+}
+
+// Header returns the header of the HTTP request that the connection began with, with its cookies, or nil if it is of
+// another kind: it is that of a WebSocket's upgrade, or of a call by HTTP. It must not be changed.
+func (c *Conn) Header() http.Header {
+	if h, ok := c.proto.conn.(interface{ Header() http.Header }); ok {
+		return h.Header()
+	}
+	return nil
 }
 
 // Identity returns what ServerOpts.Auth made of the client's credentials, or nil.
@@ -252,7 +271,9 @@ func (c *Conn) close(reason error) {
 		c.calls.close(&refusal, lost)
 		c.messages.end(&refusal)
 		c.in.close(lost)
-		c.proto.conn.Close()
+		if !c.handedOver.Load() {
+			c.proto.conn.Close()
+		}
 		c.resume() // somebody has to find out
 	})
 }

@@ -22,7 +22,7 @@ func (c *Conn) read() (parked bool) {
 	}
 	mine, cause := true, errReaderEnded
 	defer func() {
-		if mine {
+		if mine && (cause != errForeign || !c.handOver()) {
 			c.endReading(cause)
 		}
 	}()
@@ -168,6 +168,9 @@ func (c *Conn) dispatch(p *received) error {
 	if m.v1 && p.flag&(FlagStream|FlagMeta|zipBits) != 0 {
 		return fmt.Errorf("flyrpc: a version 1 packet with flags %#x, which version 1 doesn't have", uint8(p.flag))
 	}
+	if m.whole && p.flag&FlagStream != 0 {
+		return fmt.Errorf("flyrpc: a packet of a stream, flags %#x, of %s, which has none", uint8(p.flag), m.who())
+	}
 	if c.hasHooks() {
 		if taken, err := c.hooked(p); taken || err != nil {
 			if taken {
@@ -258,7 +261,7 @@ func (c *Conn) request(p *received, m *mode) error {
 		return c.reserved(p)
 	}
 	cost := 0
-	if !wait && !m.v1 {
+	if !wait && !m.whole {
 		cost = flow.Cost(int(p.length))
 		if err := c.in.charge(cost); err != nil {
 			return err

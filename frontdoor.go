@@ -26,9 +26,12 @@ import (
 const firstTLS = 0x16
 
 // opening says why the first byte of a connection, whose reader it is, is not that of a packet.
-// Further protocols are told apart here and in entrant.enter.
+// A connection that begins another protocol is handed over to that: see entry.go.
 func (c *Conn) opening(first byte) error {
 	if first != firstTLS {
+		if c.srv.foreign(first) {
+			return errForeign
+		}
 		return nil
 	}
 	switch {
@@ -89,12 +92,14 @@ func (s *Server) accept(nc net.Conn, over chan struct{}) bool {
 
 // entrant is a connection at the front door.
 type entrant struct {
-	srv  *Server
-	conn net.Conn // the transport's; it may be closed by others
-	pass pass
-	over chan struct{}
-	in   reader
-	past bool // the door is behind it: it is served, or refused because the server is stopping. The server's lock guards it
+	srv    *Server
+	conn   net.Conn // the transport's; it may be closed by others
+	pass   pass
+	over   chan struct{}
+	in     reader
+	begun  []byte // what has come of it, if a Conn has handed it over
+	spoken bool   // that Conn has sent something
+	past   bool   // the door is behind it: it is served, or refused because the server is stopping. The server's lock guards it
 }
 
 // closeEntrants closes the connections at the front door. Once the server is stopping no others come.
@@ -150,6 +155,9 @@ func (e *entrant) entered(err error) {
 
 // enter finds out what the connection is for and lets it in, or says why not.
 func (e *entrant) enter() error {
+	if e.begun != nil {
+		return e.serveForeign(e.conn, e.begun)
+	}
 	if t, ok := e.conn.(handshaker); ok {
 		return e.secure(t, e.conn)
 	}
@@ -165,6 +173,10 @@ func (e *entrant) enter() error {
 		e.in.release()
 		t := transport.TLSServer(&begunConn{e.conn, begun}, e.srv.opts.TLS)
 		return e.secure(t, t)
+	case (local || e.srv.opts.AllowPlain) && e.srv.foreign(first):
+		begun := bytes.Clone(e.in.buf[e.in.r:e.in.w])
+		e.in.release()
+		return e.serveForeign(e.conn, begun)
 	case local || e.srv.opts.AllowPlain:
 		return e.welcome(e.conn, &e.in)
 	}
@@ -220,10 +232,7 @@ func (e *entrant) welcome(nc net.Conn, in *reader) error {
 	if err := nc.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
-	e.srv.mu.Lock()
-	e.past = true
-	e.srv.mu.Unlock()
-	if !e.srv.start(nc, e.pass, e.over, in) {
+	if !e.leaveDoor() || !e.srv.start(nc, e.pass, e.over, in) {
 		return ErrServerClosed
 	}
 	return nil
@@ -266,6 +275,9 @@ type begunConn struct {
 	net.Conn
 	begun []byte
 }
+
+// NetConn returns the connection that was read from.
+func (c *begunConn) NetConn() net.Conn { return c.Conn }
 
 // Read reads what was read already, and then the connection.
 func (c *begunConn) Read(b []byte) (int, error) {

@@ -46,7 +46,7 @@ func TestGarbage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, text := newLogText()
-				srv := quietServer(t, &ServerOpts{Logger: log})
+				srv := quietServer(t, &ServerOpts{Logger: log, NoHTTP: true, NoCommands: true})
 				srv.OnMessage("/touch", func() { t.Error("a handler ran") })
 				srv.OnMessage("/echo", func(n int) int { return n })
 				cli := connectPipe(t, srv, nil)

@@ -68,7 +68,7 @@ func (c *Conn) completeHalf(p *received) (s *Stream, long bool) {
 
 // dropLong accounts for a one-way message that is dropped as it comes.
 func (c *Conn) dropLong(p *received) error {
-	if c.mode.Load().v1 {
+	if c.mode.Load().whole {
 		return nil
 	}
 	c.dropHalf(p.seq)

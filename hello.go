@@ -136,7 +136,7 @@ func (c *Conn) settle(m *mode) {
 		c.proto.out.setSingle()
 	}
 	c.proto.out.teach(m.codes)
-	c.calls.begin(m.peer.MaxCalls, m.v1)
+	c.calls.begin(m.peer.MaxCalls, m.whole)
 	c.messages.begin(m.messages)
 	c.mode.Store(m)
 	if m.v1 {
@@ -144,6 +144,14 @@ func (c *Conn) settle(m *mode) {
 	} else {
 		c.watchFrom(c.ep.limits.keepaliveWith(m.keepalive))
 	}
+}
+
+// who names the other end in errors about what it doesn't have.
+func (m *mode) who() string {
+	if m.v1 {
+		return "a version 1 peer"
+	}
+	return m.peer.Agent
 }
 
 // share returns the mode of the connection settled last if m says the same, else m.
@@ -167,7 +175,7 @@ func (m *mode) same(other *mode) bool {
 // v1Mode is the mode of a connection with a version 1 peer.
 func (ep *endpoint) v1Mode() *mode {
 	return &mode{
-		v1: true, ser: ep.v1ser, maxMessage: ep.limits.maxMessage, maxFrame: ep.limits.maxWhole(),
+		v1: true, whole: true, ser: ep.v1ser, maxMessage: ep.limits.maxMessage, maxFrame: ep.limits.maxWhole(),
 		peer: PeerInfo{Version: 1, Serializer: ep.v1ser.Name(), MaxCalls: ep.limits.maxCalls},
 	}
 }

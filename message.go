@@ -45,7 +45,7 @@ func (c *Conn) send(ctx context.Context, call *Outgoing) error {
 // message sends a one-way message, when there is credit for it. The error is an Error: not sent, or not processed if
 // pieces of it were.
 func (c *Conn) message(ctx context.Context, m *mode, f *frame) error {
-	if m.v1 {
+	if m.whole {
 		_, err := c.proto.out.put(ctx, f, false)
 		return unsent(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/http"
 	"sort"
 	"time"
 
@@ -197,6 +198,18 @@ type ServerOpts struct {
 	// AllowPlain lets clients in that don't speak TLS though TLS is set. A client must still be the first
 	// to speak, within HelloTimeout: a version 1 client that waits to be pushed to is not served over TCP then.
 	AllowPlain bool
+	// NoHTTP has the server not speak HTTP: neither calls nor WebSocket. A connection whose first byte is that of
+	// an HTTP method is taken for packets then. Default: it speaks HTTP.
+	NoHTTP bool
+	// NoWebSocket has the server refuse the upgrade of HTTP to WebSocket. Default: it accepts it.
+	NoWebSocket bool
+	// NoCommands has the server not speak JSON commands, neither on streams nor in the text messages of a
+	// WebSocket. Default: it does.
+	NoCommands bool
+	// Origins are the other sites whose pages may call by HTTP and open WebSockets, as browsers name them in the Origin
+	// header: https://example.com, with the port where it isn't the scheme's own. "*" stands for all. Default: only
+	// pages of the server itself may.
+	Origins []string
 	// Info is what the server says of itself in hello: any value that encoding/json takes, at most 15 KiB of JSON.
 	Info any
 	// Transports are more ways to listen, by their URL schemes, beside those built in.
@@ -295,8 +308,11 @@ type ClientOpts struct {
 type Credentials struct {
 	// Auth is the JSON object of the client's hello, or nil.
 	Auth json.RawMessage
-	// Version is 2, or 1 for a peer that can't say hello.
+	// Version is 2, or 1 for a peer that can't say hello, or 0 for one that doesn't speak packets: it calls
+	// by HTTP, or sends JSON commands.
 	Version int
+	// Header is that of the HTTP request, with its cookies: of the call, or of a WebSocket's upgrade. Else it is nil.
+	Header http.Header
 	// RemoteAddr is the transport's.
 	RemoteAddr net.Addr
 	// TLS is the state of the TLS connection, or nil if there is none. The client's certificate

@@ -17,8 +17,8 @@ func (s *Stream) send(v any) (err error) {
 		return s.broken
 	}
 	m := s.conn.mode.Load()
-	if m.v1 {
-		return localErr(BadRequest, NotSent, nil, "a version 1 peer takes no items")
+	if m.whole {
+		return localErr(BadRequest, NotSent, nil, "%s takes no items", m.who())
 	}
 	buf := s.enc.take(&s.conn.ep.bufs, rawLen(v))
 	enc, kind, err := encodeBody(buf, v, m.ser, false)
@@ -154,8 +154,8 @@ func (s *Stream) sendReader(r io.Reader) error {
 		return s.broken
 	}
 	m := s.conn.mode.Load()
-	if m.v1 {
-		return localErr(BadRequest, NotSent, nil, "a version 1 peer takes no items")
+	if m.whole {
+		return localErr(BadRequest, NotSent, nil, "%s takes no items", m.who())
 	}
 	meta := markKind(nil, bytesBody)
 	for {

@@ -43,8 +43,12 @@ func (in *incoming) begin() error {
 	if in.long {
 		return Errorf(TooLong, "the message has more than the %d bytes that are accepted", in.conn.ep.limits.maxMessage)
 	}
-	if in.route.yields && (m.v1 || in.flag&FlagWait == 0) {
-		return Errorf(BadRequest, "%q answers with items: a version 1 peer and a one-way message can't take them", in.path)
+	switch {
+	case !in.route.yields:
+	case in.flag&FlagWait == 0:
+		return Errorf(BadRequest, "%q answers with items: a one-way message can't take them", in.path)
+	case m.whole:
+		return Errorf(BadRequest, "%q answers with items: %s can't take them", in.path, m.who())
 	}
 	if in.whole != nil {
 		in.payload = in.whole.joinFor(in.flag, &in.conn.ep.bufs)

@@ -163,13 +163,13 @@ func (in *incoming) send(code string, payload []byte, kind bodyKind, e *encBuf) 
 	}
 	n := f.size()
 	switch {
-	case len(payload) > m.maxMessage, n > m.maxFrame && (m.v1 || code != ""):
+	case len(payload) > m.maxMessage, n > m.maxFrame && (m.whole || code != ""):
 		in.conn.ep.unborrow(&f)
 		in.conn.ep.bufs.put(f.lent)
 		err := localErr(TooLong, Unknown, nil, "the reply has %d bytes, the other end accepts %d", len(payload), min(m.maxMessage, m.maxFrame))
 		in.respondError(err, false)
 		return err
-	case n > min(m.maxFrame, maxPart) && !m.v1 && code == "":
+	case n > min(m.maxFrame, maxPart) && !m.whole && code == "":
 		own := f.zipped != nil
 		f.zipped = nil                                                                   // the writer may have it
 		if in.inline && !own && f.lent == nil && (!f.keep || len(payload) < largeBody) { // the buffer is used again

@@ -195,21 +195,9 @@ func (s *Server) ServeConn(nc net.Conn) {
 // start has a connection served that has come in by p, and closes over, if that isn't nil, when it has ended. in, if
 // it isn't nil, has read the first bytes. It reports false if the server is stopping.
 func (s *Server) start(nc net.Conn, p pass, over chan struct{}, in *reader) bool {
-	c := newConn(s.ep, nc)
-	c.srv, c.fresh, c.over, c.pass = s, true, over, p
-	c.proto.in.max = maxHello
+	c := s.newConn(nc, p, over)
 	c.proto.in.adopt(in, c.opening)
-	s.mu.Lock()
-	c.in.gated = s.onConnect != nil
-	refuse := s.stopping
-	if refuse {
-		s.leave(&c.pass)
-	} else {
-		s.conns[c] = struct{}{}
-	}
-	s.mu.Unlock()
-	if refuse {
-		c.close(ErrServerClosed)
+	if !s.enrol(c) {
 		return false
 	}
 	if s.opts.Auth != nil || p.refusal != nil {
@@ -225,6 +213,31 @@ func (s *Server) start(nc net.Conn, p pass, over chan struct{}, in *reader) bool
 	}
 	c.startReading()
 	return true
+}
+
+// newConn returns a connection that has come in by p and hasn't said anything yet.
+func (s *Server) newConn(nc net.Conn, p pass, over chan struct{}) *Conn {
+	c := newConn(s.ep, nc)
+	c.srv, c.fresh, c.over, c.pass = s, true, over, p
+	c.proto.in.max = maxHello
+	return c
+}
+
+// enrol takes a new connection into the books. It reports false, and closes it, if the server is stopping.
+func (s *Server) enrol(c *Conn) bool {
+	s.mu.Lock()
+	c.in.gated = s.onConnect != nil
+	refuse := s.stopping
+	if refuse {
+		s.leave(&c.pass)
+	} else {
+		s.conns[c] = struct{}{}
+	}
+	s.mu.Unlock()
+	if refuse {
+		c.close(ErrServerClosed)
+	}
+	return !refuse
 }
 
 // ending takes a connection that has ended off the books and has OnDisconnect run for it,
@@ -256,7 +269,9 @@ func (s *Server) ending(c *Conn) {
 func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
-	s.leave(&c.pass)
+	if !c.handedOver.Load() {
+		s.leave(&c.pass)
+	}
 	s.mu.Unlock()
 	if c.over != nil {
 		close(c.over)
