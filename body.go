@@ -5,6 +5,7 @@ import (
 	"io"
 	"reflect"
 	"strings"
+	"unsafe"
 
 	"github.com/go-flyrpc/flyrpc/serializer"
 )
@@ -119,6 +120,22 @@ func encodeBody(dst []byte, message any, ser serializer.Serializer, v1 bool) ([]
 		return dst, encodedBody, fmt.Errorf("flyrpc: %s can't encode %T: %w", ser.Name(), message, err)
 	}
 	return out, encodedBody, nil
+}
+
+// largeRaw returns the bytes of a message that travels raw and is so large that it isn't gathered with others: it needn't be
+// copied to be encoded. kept means that nobody changes them, as they are a string's. Of other messages it returns nil.
+func largeRaw(message any) (raw []byte, kind bodyKind, kept bool) {
+	switch m := message.(type) {
+	case []byte:
+		if len(m) >= largeBody {
+			return m, bytesBody, false
+		}
+	case string:
+		if len(m) >= largeBody {
+			return unsafe.Slice(unsafe.StringData(m), len(m)), textBody, true
+		}
+	}
+	return nil, encodedBody, false
 }
 
 // appendNull appends the wire form of nil to dst: nothing, or the null of a version 1

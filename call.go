@@ -156,9 +156,9 @@ func (c *Conn) compose(ctx context.Context, m *mode, call *Outgoing, f *frame, e
 	if len(call.Path) > 0 && call.Path[0] == learnedMark {
 		return meta, 0, localErr(BadRequest, NotSent, nil, "the path %.20q begins with byte 1, and no path begins so", call.Path)
 	}
-	kind := bytesBody
-	if raw, ok := call.Message.([]byte); ok && len(raw) >= largeBody { // the writer copies it
-		f.body = raw
+	raw, kind, kept := largeRaw(call.Message)
+	if raw != nil {
+		f.body, f.keep = raw, kept
 	} else {
 		var enc []byte
 		defer func() { e.done(&c.ep.bufs, f, enc) }() // the message's own methods may panic

@@ -174,7 +174,7 @@ func (c *Context) Reply(code Code, payload []byte) error {
 	if m := in.conn.mode.Load(); m.v1 {
 		payload = m.v1Payload(code, payload)
 	}
-	err := in.send(string(code), payload, kind, nil)
+	err := in.send(string(code), payload, kind, false, nil)
 	if in.inline { // the reader may not look again
 		in.conn.proto.out.kick()
 	}

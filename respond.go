@@ -31,8 +31,8 @@ func (in *incoming) answer(buf []byte, result any, err error) []byte {
 		return buf
 	}
 	m := in.conn.mode.Load()
-	if raw, ok := result.([]byte); ok && len(raw) >= largeBody { // the writer copies it
-		_ = in.send("", raw, bytesBody, nil)
+	if raw, kind, kept := largeRaw(result); raw != nil {
+		_ = in.send("", raw, kind, kept, nil)
 		return buf
 	}
 	e := encBuf{own: buf, last: int(in.route.large.Load())}
@@ -43,7 +43,7 @@ func (in *incoming) answer(buf []byte, result any, err error) []byte {
 		in.respondError(err, false)
 		return buf
 	}
-	_ = in.send("", out, kind, &e)
+	_ = in.send("", out, kind, true, &e)
 	if e.last != expected {
 		in.route.large.Store(int64(e.last))
 	}
@@ -148,10 +148,11 @@ func (in *incoming) takeMeta() []byte {
 	return slices.Clip(in.result.meta)
 }
 
-// send sends a response. If it was encoded in e, the writer may have it; else it is copied.
-func (in *incoming) send(code string, payload []byte, kind bodyKind, e *encBuf) error {
+// send sends a response. If keep is true, the writer may have the payload, which was encoded in e if that isn't nil; else it is
+// copied.
+func (in *incoming) send(code string, payload []byte, kind bodyKind, keep bool, e *encBuf) error {
 	m := in.conn.mode.Load()
-	f := frame{flag: FlagResponse, seq: in.seq, code: code, body: payload, keep: e != nil, answers: in}
+	f := frame{flag: FlagResponse, seq: in.seq, code: code, body: payload, keep: keep, answers: in}
 	if !m.v1 {
 		f.meta = markKind(in.takeMeta(), kind)
 	}

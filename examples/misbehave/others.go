@@ -22,6 +22,9 @@ type otherConns struct {
 // runOthers makes connections to a server, as the program that has started it says on standard input, until that closes it.
 // They have a process of their own so that what they do doesn't hold up the good calls where those are made.
 func runOthers(addr string) error {
+	if err := yield(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	o := &otherConns{addr: addr, book: newBook()}

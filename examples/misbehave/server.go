@@ -21,7 +21,7 @@ const (
 	perSecond  = 100      // calls and messages of a connection
 	burst      = 200      // of them at once
 	maxRefused = 200      // calls refused for that before the connection is closed
-	largeReply = 16 << 10 // bytes
+	largeReply = 16 << 10 // bytes, about
 	item       = 1 << 10  // bytes of an item of a stream
 )
 
@@ -50,12 +50,13 @@ func routes(srv *flyrpc.Server, patience time.Duration, l *ledger) {
 	srv.Use(cutFlooders(l), middleware.RateLimit(perSecond, burst, nil))
 	srv.OnMessage("/echo", func(message string) string { return message })
 	srv.OnMessage("/note", func(string) {})
-	srv.OnMessage("/large", func() string { return strings.Repeat("large", largeReply/5) })
+	large := strings.Repeat("large", largeReply/5+1)
+	srv.OnMessage("/large", func() string { return large })
 
 	limited := srv.With(middleware.Timeout(patience))
 	limited.OnMessage("/slow", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	tick := strings.Repeat("tick", item/4)
 	limited.OnMessage("/ticks", func() iter.Seq2[string, error] {
-		tick := strings.Repeat("tick", item/4)
 		return func(yield func(string, error) bool) {
 			for yield(tick, nil) {
 			}
