@@ -134,39 +134,12 @@ func (c *Conn) authenticate(cr *Credentials) error {
 		return Errorf(Unauthenticated, "version 1 peers have no credentials and are not let in")
 	}
 	cr.RemoteAddr, cr.TLS = c.RemoteAddr(), c.TLS()
-	id, err := c.callAuth(cr)
-	if err == nil {
-		c.identity = id
-		return nil
-	}
-	if w := c.ep.errors.toWire(err); w.code == Failed {
-		return Errorf(Unauthenticated, "%w", err)
-	}
-	return err
-}
-
-// callAuth calls ServerOpts.Auth, whose context ends with the connection. A panic becomes an error.
-func (c *Conn) callAuth(cr *Credentials) (id any, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.ep.limits.helloTimeout)
-	defer cancel()
-	go func() {
-		select {
-		case <-c.done:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	defer func() {
-		if r := recover(); r != nil {
-			c.logPanic("Auth", r)
-			id, err = nil, Errorf(Internal, "the credentials could not be checked")
-		}
-	}()
-	id, err = c.srv.opts.Auth(ctx, cr)
+	id, err := c.srv.checkCredentials(c.context(), cr)
 	if c.Err() != nil { // which may be all that Auth complains of
-		return nil, Errorf(Unavailable, "the connection is closed")
+		return Errorf(Unavailable, "the connection is closed")
 	}
-	return id, err
+	c.identity = id
+	return err
 }
 
 // begun ends the handshake's limits on the accepting side and has OnConnect run.
@@ -188,13 +161,13 @@ func (c *Conn) unhurried() error {
 
 // maxPayload returns the largest payload of a packet that is accepted once the handshake is done.
 func (c *Conn) maxPayload() uint64 {
-	if c.settled().v1 {
+	if c.settled().whole {
 		return uint64(c.ep.limits.maxWhole())
 	}
 	return uint64(c.ep.limits.maxFrame)
 }
 
-// begin handles the first packet of a version 1 peer. OnConnect runs afterwards, and the packet
+// begin handles the first packet of a version 1 peer, or the first command. OnConnect runs afterwards, and the packet
 // waits for it: so it is there to be answered if OnConnect refuses the connection.
 func (c *Conn) begin(handle func() error) error {
 	if !c.srv.greets() {

@@ -214,6 +214,7 @@ func (c *Conn) finish(ctx context.Context, s *slot, call *Outgoing) error {
 		select {
 		case <-s.ready:
 		case <-done:
+			c.forgetKey(s)
 			if c.calls.abandon(s) {
 				c.giveUp(s)
 				return ctxErr(ctx, Unknown, call.Path)
@@ -226,6 +227,13 @@ func (c *Conn) finish(ctx context.Context, s *slot, call *Outgoing) error {
 	}
 	defer c.calls.release(s) // the serializer may panic
 	return c.take(ctx, s, call.Reply)
+}
+
+// forgetKey has the transport's connection forget a call that is about to be given up, if it knows it by a key.
+func (c *Conn) forgetKey(s *slot) {
+	if t, ok := c.proto.conn.(*commandConn); ok {
+		t.giveUp(s.seq)
+	}
 }
 
 // giveUp tells a version 2 peer that nobody waits for an abandoned call any more.

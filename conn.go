@@ -46,6 +46,7 @@ type endpoint struct {
 type mode struct {
 	v1         bool
 	whole      bool // calls and messages in one packet each: no items, no pieces, no credit. So it is with version 1
+	foreign    bool // it doesn't know FlyRPC's own packets, nor limits: no bye, no pings to keep it alive. So it is with version 1
 	ser        serializer.Serializer
 	maxMessage int // what the other end accepts
 	maxFrame   int
@@ -111,6 +112,7 @@ type Conn struct {
 type reading struct {
 	fresh   bool // the accepting side has handled no packet yet
 	hurried bool // the first packet has its deadline
+	eager   bool // the handshake is done and the first packet there, for which OnConnect waits
 	dropped bool // a message was dropped, and logged
 	batch   int  // packets handled since the reader last waited
 	woken   bool // a caller was since

@@ -152,6 +152,10 @@ func (c *Conn) refuseLong(p *received, cause error) error {
 
 // handle takes one packet. An error closes the connection.
 func (c *Conn) handle(p *received) error {
+	if c.eager {
+		c.eager = false
+		return c.begin(func() error { return c.dispatch(p) })
+	}
 	if c.fresh {
 		hello, err := c.first(p)
 		if hello || err != nil {
@@ -277,7 +281,7 @@ func (c *Conn) request(p *received, m *mode) error {
 	}
 	in := &incoming{
 		conn: c, route: rt, path: path, params: params,
-		flag: p.flag, seq: p.seq, strict: wait && !m.v1, cost: int32(cost), long: long,
+		flag: p.flag, seq: p.seq, strict: wait && !m.foreign, cost: int32(cost), long: long,
 		payload: p.payload, shared: p.shared, whole: p.whole, at: c.proto.in.now,
 	}
 	in.context.in = in
@@ -285,11 +289,6 @@ func (c *Conn) request(p *received, m *mode) error {
 		in.openItems(half)
 	}
 	return c.admit(in)
-}
-
-// isReserved reports whether a path is FlyRPC's own.
-func isReserved(path []byte) bool {
-	return len(path) >= len(reservedPrefix) && string(path[:len(reservedPrefix)]) == reservedPrefix
 }
 
 // routeOf returns the route of a packet, or nil if there is none, with its params and its path.

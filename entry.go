@@ -86,18 +86,22 @@ func (e *entrant) leaveDoor() bool {
 }
 
 // startAs has a connection served whose bytes are packets that nc makes of another protocol. The handshake is done: m
-// is what it has come to, and id the client's identity. Else it is start.
-func (s *Server) startAs(nc net.Conn, p pass, over chan struct{}, m *mode, id any) bool {
+// is what it has come to, and id the client's identity. It returns nil if the server is stopping.
+func (s *Server) startAs(nc net.Conn, p pass, over chan struct{}, m *mode, id any) *Conn {
 	c := s.newConn(nc, p, over)
 	c.identity = id
 	if !s.enrol(c) {
-		return false
+		return nil
 	}
 	c.settle(m)
 	if err := c.unhurried(); err != nil {
 		c.handed = &handed{err: err}
 	}
-	s.connected(c)
+	if t, ok := nc.(*commandConn); ok && t.begun() {
+		c.eager = true
+	} else {
+		s.connected(c)
+	}
 	c.startReading()
-	return true
+	return c
 }

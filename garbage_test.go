@@ -86,7 +86,7 @@ func TestGarbage(t *testing.T) {
 // The same over TCP, where closing with unread data is harsher.
 func TestGarbageTCP(t *testing.T) {
 	log, text := newLogText()
-	srv := quietServer(t, &ServerOpts{Logger: log, HelloTimeout: 200 * time.Millisecond})
+	srv := quietServer(t, &ServerOpts{Logger: log, HelloTimeout: 200 * time.Millisecond, NoHTTP: true, NoCommands: true})
 	srv.OnMessage("/echo", func(n int) int { return n })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -2,6 +2,7 @@ package flyrpc
 
 import (
 	"context"
+	"errors"
 	"io"
 	"reflect"
 
@@ -60,6 +61,19 @@ func newHandler(h MessageHandler) (Handler, *adapt.Plan, error) {
 		return direct, plan, nil
 	}
 	return bindPlan(plan, fn), plan, nil
+}
+
+// NewHandler makes a Handler of a function that has one of the shapes of a MessageHandler, but neither takes nor sends items, for
+// programs that call handlers themselves from one of their own. The error says what is wrong with the function.
+func NewHandler(h MessageHandler) (Handler, error) {
+	handler, plan, err := newHandler(h)
+	if err == nil && (plan.Takes || plan.Yields) {
+		err = errors.New("the handler takes or sends items, for which it needs a route of its own")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return handler, nil
 }
 
 // newPlan finds out how to call a function.

@@ -139,7 +139,7 @@ func (c *Conn) settle(m *mode) {
 	c.calls.begin(m.peer.MaxCalls, m.whole)
 	c.messages.begin(m.messages)
 	c.mode.Store(m)
-	if m.v1 {
+	if m.foreign {
 		c.watchFrom(0)
 	} else {
 		c.watchFrom(c.ep.limits.keepaliveWith(m.keepalive))
@@ -148,8 +148,11 @@ func (c *Conn) settle(m *mode) {
 
 // who names the other end in errors about what it doesn't have.
 func (m *mode) who() string {
-	if m.v1 {
+	switch {
+	case m.v1:
 		return "a version 1 peer"
+	case m.foreign:
+		return "a peer that speaks " + m.peer.Agent
 	}
 	return m.peer.Agent
 }
@@ -175,7 +178,7 @@ func (m *mode) same(other *mode) bool {
 // v1Mode is the mode of a connection with a version 1 peer.
 func (ep *endpoint) v1Mode() *mode {
 	return &mode{
-		v1: true, whole: true, ser: ep.v1ser, maxMessage: ep.limits.maxMessage, maxFrame: ep.limits.maxWhole(),
+		v1: true, whole: true, foreign: true, ser: ep.v1ser, maxMessage: ep.limits.maxMessage, maxFrame: ep.limits.maxWhole(),
 		peer: PeerInfo{Version: 1, Serializer: ep.v1ser.Name(), MaxCalls: ep.limits.maxCalls},
 	}
 }

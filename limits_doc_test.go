@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-flyrpc/flyrpc/internal/command"
+
 	"github.com/go-flyrpc/flyrpc/internal/flow"
 )
 
@@ -85,6 +87,10 @@ func checkFixed(t *testing.T, rows [][]string) {
 		"paths of learned codes":      maxLearnedBytes,
 		"path that this side teaches": maxTaught,
 		"packets of version 1 peers that wait for room or OnConnect": maxHeld,
+		"key of a command":        command.MaxKey,
+		"command beside its body": commandReserve,
+		"skipped command":         command.MaxSkip,
+		"commands that are open, or answered and not yet written": maxOpenKeys,
 		"credit of one account":                                   flow.Max,
 		"answers that nobody waits for any more":                  int64(lostAfter),
 		"refused connections that are told so":                    maxRefusing,

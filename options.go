@@ -112,8 +112,8 @@ type ServerOpts struct {
 	// come in pieces. Default 65 KiB: 64 KiB and room for metadata. It doesn't hold for version 1 peers, which have no pieces.
 	MaxFrame int
 	// MaxCalls is the number of calls of the other end that are served at once, at most 32,702. Default 1,024. As many
-	// one-way messages are handled at once beside them. A version 2 peer waits; a version 1 peer isn't
-	// read until there is room.
+	// one-way messages are handled at once beside them. A version 2 peer waits; a version 1 peer, or one that sends JSON
+	// commands, isn't read until there is room.
 	MaxCalls int
 	// StreamWindow is the number of bytes that the other end may send for each call, as items and in
 	// pieces, before the program has taken them. Default 256 KiB, at least 1 KiB.
@@ -204,7 +204,7 @@ type ServerOpts struct {
 	// NoWebSocket has the server refuse the upgrade of HTTP to WebSocket. Default: it accepts it.
 	NoWebSocket bool
 	// NoCommands has the server not speak JSON commands, neither on streams nor in the text messages of a
-	// WebSocket. Default: it does.
+	// WebSocket. Default: it does. A command has at most MaxMessage and 8 KiB more, its line end not counted.
 	NoCommands bool
 	// Origins are the other sites whose pages may call by HTTP and open WebSockets, as browsers name them in the Origin
 	// header: https://example.com, with the port where it isn't the scheme's own. "*" stands for all. Default: only
@@ -334,8 +334,8 @@ func (c *Credentials) Decode(v any) error {
 
 // PeerInfo is what the other end said of itself in hello.
 type PeerInfo struct {
-	// Version is 2, or 1 for a peer that doesn't know hello, which says nothing of itself: Serializer
-	// and MaxCalls are this side's then, and the rest is zero.
+	// Version is 2, or 1 for a peer that doesn't know hello, or 0 for one that speaks JSON commands. The last two say nothing
+	// of themselves: Serializer and MaxCalls are this side's then, and the rest is zero but for Agent, "JSON commands".
 	Version int
 	// Agent names the implementation.
 	Agent string

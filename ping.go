@@ -43,11 +43,13 @@ func (c *Conn) ping(ctx context.Context, length int, timeout time.Duration) (tim
 	select {
 	case <-s.ready:
 	case <-expired:
+		c.forgetKey(s)
 		if c.calls.abandon(s) {
 			return 0, localErr(Timeout, Unknown, context.DeadlineExceeded, "no pong within %v", timeout)
 		}
 		<-s.ready
 	case <-ctx.Done():
+		c.forgetKey(s)
 		if c.calls.abandon(s) {
 			return 0, ctxErr(ctx, Unknown, pingPath)
 		}

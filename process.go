@@ -44,6 +44,8 @@ func (in *incoming) begin() error {
 		return Errorf(TooLong, "the message has more than the %d bytes that are accepted", in.conn.ep.limits.maxMessage)
 	}
 	switch {
+	case in.route.takes && m.foreign && !m.v1:
+		return Errorf(BadRequest, "%q takes items: %s can't send them", in.path, m.who())
 	case !in.route.yields:
 	case in.flag&FlagWait == 0:
 		return Errorf(BadRequest, "%q answers with items: a one-way message can't take them", in.path)

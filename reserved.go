@@ -54,7 +54,7 @@ type byeMessage struct {
 // sayBye asks the other end to open no new calls here and tells it why.
 func (c *Conn) sayBye(err error) {
 	m := c.settled()
-	if m.v1 {
+	if m.foreign {
 		return
 	}
 	w := c.ep.errors.toWire(err)
@@ -84,7 +84,7 @@ func (c *Conn) saidBye(p *received) {
 // sent when it read this end's bye: so they are served or refused, and none is
 // lost unanswered. Its answer to the first ping may overtake them; the one to the second can't.
 func (c *Conn) byeHeard(ctx context.Context, wait time.Duration) {
-	if c.settled().v1 {
+	if c.settled().foreign {
 		return
 	}
 	until := time.Now().Add(wait)
@@ -100,4 +100,9 @@ func (c *Conn) byeHeard(ctx context.Context, wait time.Duration) {
 			return
 		}
 	}
+}
+
+// isReserved reports whether a path is FlyRPC's own.
+func isReserved(path []byte) bool {
+	return len(path) >= len(reservedPrefix) && string(path[:len(reservedPrefix)]) == reservedPrefix
 }

@@ -14,7 +14,7 @@ func Packages() map[string]Rule {
 		".": {
 			Imports: []string{
 				"serializer", "serializer/json", "serializer/msgpack", "transport",
-				"internal/adapt", "internal/compress", "internal/flow", "internal/pathtree", "internal/pool",
+				"internal/adapt", "internal/command", "internal/compress", "internal/flow", "internal/pathtree", "internal/pool",
 			},
 			Tests: []string{".", "flyrpctest", "internal/wiretest", "serializer/...", "transport/..."},
 		},
@@ -31,10 +31,12 @@ func Packages() map[string]Rule {
 		"transport":               {Tests: []string{"transport/..."}},
 		"transport/transporttest": {Imports: []string{"transport"}, Tests: []string{"transport/..."}},
 
+		"command":    {Imports: []string{".", "internal/command", "serializer", "transport"}, Tests: []string{"serializer/..."}},
 		"flyrpctest": {Imports: []string{".", "transport"}, Tests: []string{".", "flyrpctest", "serializer/...", "transport"}},
 		"middleware": {Imports: []string{"."}, Tests: []string{"transport"}},
 
 		"internal/adapt":      {},
+		"internal/command":    {Imports: []string{"serializer"}, Tests: []string{"serializer/..."}},
 		"internal/compress":   {Tests: []string{"internal/compress"}},
 		"internal/covercheck": {},
 		"internal/doccheck":   {},
