@@ -23,7 +23,11 @@ func (t *callTable) abandonSlot(s *slot) (given bool, st *Stream) {
 	t.wanted--
 	if t.retire {
 		t.account(s)
-		t.retired = append(t.retired, s)
+		if t.rest > 0 {
+			t.retireNumber(s) // s itself isn't used again: its caller still looks at its sequence
+		} else {
+			t.retired = append(t.retired, s)
+		}
 		t.grant()
 		return true, s.stream
 	}
@@ -63,7 +67,7 @@ func (t *callTable) checkLost() {
 	t.mu.Lock()
 	n, now := 0, time.Now()
 	for _, s := range t.slots {
-		if s.state == slotAbandoned && !s.isPing && now.Sub(s.since) >= lostAfter {
+		if s != nil && s.state == slotAbandoned && !s.isPing && now.Sub(s.since) >= lostAfter {
 			n++
 		}
 	}

@@ -20,6 +20,9 @@ func (c *Conn) first(p *received) (hello bool, err error) {
 	if isHello(p) {
 		return c.accept(p)
 	}
+	if c.datagram != nil {
+		return false, fmt.Errorf("flyrpc: the first packet, to %.40q, isn't hello, which has to be said over UDP", p.code)
+	}
 	if p.flag&(FlagStream|FlagMeta|zipBits) != 0 {
 		return false, fmt.Errorf("flyrpc: the first packet is neither hello nor version 1: its flags are %#x", uint8(p.flag))
 	}
@@ -70,6 +73,10 @@ func (c *Conn) answerHello(p *received) error {
 		return err
 	}
 	payload, err := json.Marshal(answer)
+	if c.datagram != nil && len(payload) > m.maxFrame {
+		answer.Info = nil // it has to be one datagram
+		payload, err = json.Marshal(answer)
+	}
 	if err != nil {
 		return err
 	}
@@ -119,7 +126,10 @@ func (c *Conn) agree(p *received) (*mode, *helloMessage, error) {
 	}
 	ser := c.ep.sers[slices.Index(serializerNames(c.ep.sers), h.Serializers[i])]
 	ours := c.ep.ourHello([]serializer.Serializer{ser})
-	return h.mode(ser, c.ep.zipOpts), &ours, nil
+	if c.datagram != nil {
+		ours.overDatagrams(c.datagram)
+	}
+	return c.modeOf(&h, ser), &ours, nil
 }
 
 // authenticate sets the connection's identity, or says why the client isn't let in.
@@ -133,7 +143,7 @@ func (c *Conn) authenticate(cr *Credentials) error {
 	if cr.Version == 1 && !c.srv.opts.AllowV1 {
 		return Errorf(Unauthenticated, "version 1 peers have no credentials and are not let in")
 	}
-	cr.RemoteAddr, cr.TLS = c.RemoteAddr(), c.TLS()
+	cr.RemoteAddr, cr.TLS, cr.Header = c.RemoteAddr(), c.TLS(), c.Header()
 	id, err := c.srv.checkCredentials(c.context(), cr)
 	if c.Err() != nil { // which may be all that Auth complains of
 		return Errorf(Unavailable, "the connection is closed")
@@ -155,7 +165,7 @@ func (c *Conn) begun() error {
 func (c *Conn) unhurried() error {
 	c.fresh = false
 	c.proto.in.parks = c
-	c.proto.in.max = c.maxPayload()
+	c.proto.accept(c.maxPayload())
 	return c.proto.conn.SetReadDeadline(time.Time{})
 }
 

@@ -32,6 +32,7 @@ type admission struct {
 type pass struct {
 	addr    netip.Addr // counted in admission.addrs
 	refusal *Error     // it is one too many, and told so; nil if it is admitted
+	free    bool       // it was never counted: it comes by another one
 }
 
 // admit counts the connection nc, or refuses it. It reports false if it has to be closed at once.
@@ -102,7 +103,10 @@ func (s *Server) maxConns() int {
 // leave undoes admit, for a connection that has ended. It is called with the lock held.
 func (s *Server) leave(p *pass) {
 	a := &s.admission
-	if p.refusal != nil {
+	switch {
+	case p.free:
+		return
+	case p.refusal != nil:
 		a.refusing--
 		return
 	}

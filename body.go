@@ -23,7 +23,7 @@ const (
 	encodedBody bodyKind = iota // in the connection's serializer
 	bytesBody                   // raw bytes
 	textBody                    // raw UTF-8 text
-	plainBody                   // a version 1 peer's bytes, which don't say what they are
+	plainBody                   // bytes of a version 1 peer or an HTTP request, which don't say what they are
 )
 
 // body is a received message: its bytes and how to read them.

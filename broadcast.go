@@ -64,6 +64,9 @@ func (c *Conn) cast(encoded map[broadcastKey]*castFrame, path string, message an
 	if f.plain > m.maxMessage {
 		return localErr(TooLong, NotSent, nil, "the message has %d bytes, the other end accepts %d", f.plain, m.maxMessage)
 	}
+	if err := m.fits(&f.frame); err != nil {
+		return err
+	}
 	if c.castFrame(m, f.frame) {
 		return nil
 	}
@@ -78,6 +81,14 @@ func (c *Conn) cast(encoded map[broadcastKey]*castFrame, path string, message an
 
 // castFrame sends a message, unless it would have to wait.
 func (c *Conn) castFrame(m *mode, f frame) bool {
+	if m.packet > 0 {
+		s := c.calls.tryAcquire()
+		if s == nil {
+			return false
+		}
+		defer c.calls.withdraw(s)
+		f.seq = s.seq
+	}
 	if m.whole {
 		return c.proto.out.tryPut(&f)
 	}

@@ -50,6 +50,9 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 		return nil, ctxErr(ctx, NotSent, call.Path)
 	}
 	m := c.settled()
+	if m.http {
+		return nil, errOneWay()
+	}
 	s, busy, err := c.calls.acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -86,7 +89,11 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 // sendRequest sends a request, in pieces if it is large; st is its stream, if it has one. If queued is true the slot
 // isn't the caller's any more, unless there is no error.
 func (c *Conn) sendRequest(ctx context.Context, m *mode, s *slot, st *Stream, f *frame, busy bool) (queued bool, err error) {
-	if f.size() > min(m.maxFrame, maxPart) && !m.whole {
+	if m.whole {
+		if err := m.fits(f); err != nil {
+			return false, err
+		}
+	} else if f.size() > min(m.maxFrame, maxPart) {
 		if st == nil {
 			st = newStream(c, s.seq, FlagStream)
 			st.in.wants = true
@@ -239,6 +246,7 @@ func (c *Conn) forgetKey(s *slot) {
 // giveUp tells a version 2 peer that nobody waits for an abandoned call any more.
 func (c *Conn) giveUp(s *slot) {
 	if c.settled().whole {
+		c.unask(s)
 		c.progress()
 		return
 	}
@@ -268,15 +276,13 @@ func (c *Conn) answerOf(ctx context.Context, s *slot) (body, error) {
 		}
 		return body{}, a.err
 	}
-	b, notProcessed, details, err := c.answerBody(ctx, a)
+	b, d, details, err := c.answerBody(ctx, a)
 	if err != nil || a.code == "" {
 		return b, err
 	}
 	code := Code(a.code)
-	e := &Error{Code: code, Message: string(b.data), remote: true, delivery: Answered, cause: c.ep.errors.errorOf(code), details: details}
-	if notProcessed {
-		e.delivery = NotProcessed
-	}
+	remote := d == Answered || d == NotProcessed
+	e := &Error{Code: code, Message: string(b.data), remote: remote, delivery: d, cause: c.ep.errors.errorOf(code), details: details}
 	if len(details.data) > 0 {
 		_ = details.decode(&e.Details) // DecodeDetails tells why it can't be read
 	}
@@ -284,39 +290,43 @@ func (c *Conn) answerOf(ctx context.Context, s *slot) (body, error) {
 }
 
 // answerBody divides an answer into its body and what its metadata says.
-func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, notProcessed bool, details body, err error) {
+func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, d Delivery, details body, err error) {
 	m := c.mode.Load()
+	d = Answered
 	if a.whole != nil {
 		a.payload = a.whole.joinFor(a.flag, &c.ep.bufs)
 	}
 	meta, data, err := splitMeta(a.flag, a.payload)
 	if err != nil {
-		return b, false, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
+		return b, Answered, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
 	}
 	data, inflated, err := c.inflate(a.flag, data)
 	if err != nil {
-		return b, false, details, badAnswer(err)
+		return b, Answered, details, badAnswer(err)
 	}
 	if most := c.ep.limits.maxMessage; len(data) > most {
-		return b, false, details, localErr(TooLong, Answered, nil, "the answer has %d bytes, at most %d are accepted", len(data), most)
+		return b, Answered, details, localErr(TooLong, Answered, nil, "the answer has %d bytes, at most %d are accepted", len(data), most)
 	}
-	b = body{data: data, ser: m.ser, shared: a.shared && !inflated}
+	b = body{data: data, ser: m.ser, shared: a.shared && !inflated, kind: m.kind()}
 	if m.v1 {
-		b.kind = plainBody
-		return b, false, details, nil
+		return b, Answered, details, nil
 	}
 	for rest, n := meta, 0; len(rest) > 0; n++ {
 		var e MetaEntry
 		if e, rest, err = nextMeta(rest, n); err != nil {
-			return b, false, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
+			return b, Answered, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
 		}
 		switch e.ID {
 		case MetaSerializer:
 			if b.kind, b.ser, err = c.ep.bodySerializer(e.Value, m.ser); err != nil {
-				return b, false, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
+				return b, Answered, details, localErr(BadRequest, Answered, err, "the answer: %v", err)
 			}
 		case MetaNotProcessed:
-			notProcessed = true
+			d = NotProcessed
+		case metaDelivery:
+			if c.relays() && len(e.Value) == 1 {
+				d = Delivery(e.Value[0])
+			}
 		case MetaDetails:
 			details = body{data: append([]byte(nil), e.Value...), ser: m.ser}
 		}
@@ -327,5 +337,5 @@ func (c *Conn) answerBody(ctx context.Context, a *answer) (b body, notProcessed 
 	if v, ok := ctx.Value(outgoingKey).(*outgoingValues); ok && v.reply != nil {
 		*v.reply = userMeta(meta)
 	}
-	return b, notProcessed, details, nil
+	return b, d, details, nil
 }

@@ -43,6 +43,9 @@ type callTable struct {
 	retire    bool         // version 1: a call given up frees its slot
 	refuse    error        // no new calls
 	closed    bool
+	rest      time.Duration   // over datagrams: for how long a slot's number isn't used after a call
+	resting   []restingNumber // such numbers, the first to be free first
+	rested    *time.Timer     // until a number is free that somebody waits for; nil if nobody does
 	lost      *time.Timer
 	onLost    func() // too many answers don't come
 	onFree    func() // a call has ended
@@ -68,7 +71,7 @@ func (t *callTable) acquire(ctx context.Context) (s *slot, busy bool, err error)
 		defer t.mu.Unlock()
 		return nil, false, t.refuse
 	}
-	if t.used < t.limit {
+	if t.used < t.limit && t.numbered() {
 		s = t.open()
 		busy = t.used > 1
 		t.mu.Unlock()
@@ -77,6 +80,7 @@ func (t *callTable) acquire(ctx context.Context) (s *slot, busy bool, err error)
 	limit := t.limit
 	w := &waiter{got: make(chan *slot, 1)}
 	t.waiting = append(t.waiting, w)
+	t.awaitRested()
 	t.mu.Unlock()
 	s, err = await(ctx, w.got, "one of %d calls that the other end takes", limit)
 	if err == nil {
@@ -140,7 +144,7 @@ func (t *callTable) acquirePing() (*slot, error) {
 	if t.closed {
 		return nil, t.refuse
 	}
-	if t.pings == maxPings {
+	if t.pings == maxPings || !t.numbered() {
 		return nil, localErr(Busy, NotSent, nil, "%d pings are in flight", maxPings)
 	}
 	t.pings++
@@ -155,6 +159,8 @@ func (t *callTable) acquirePing() (*slot, error) {
 func (t *callTable) open() *slot {
 	s := t.free
 	switch {
+	case t.rest > 0:
+		s = t.openRested()
 	case s != nil:
 		t.free = s.next
 		s.next = nil
@@ -179,7 +185,7 @@ func (t *callTable) lookup(seq uint16) *slot {
 	if i < 0 || i >= len(t.slots) {
 		return nil
 	}
-	if s := t.slots[i]; s.seq == seq {
+	if s := t.slots[i]; s != nil && s.seq == seq {
 		return s
 	}
 	return nil
@@ -237,6 +243,9 @@ func (t *callTable) release(s *slot) {
 // lock held.
 func (t *callTable) put(s *slot) {
 	t.account(s)
+	if t.rest > 0 {
+		t.retireNumber(s)
+	}
 	s.next = t.free
 	t.free = s
 	t.grant()
@@ -255,12 +264,13 @@ func (t *callTable) account(s *slot) {
 
 // grant gives free slots to those who wait.
 func (t *callTable) grant() {
-	for len(t.waiting) > 0 && t.used < t.limit && !t.closed {
+	for len(t.waiting) > 0 && t.used < t.limit && !t.closed && t.numbered() {
 		w := t.waiting[0]
 		t.waiting[0] = nil
 		t.waiting = t.waiting[1:]
 		w.got <- t.open()
 	}
+	t.awaitRested()
 }
 
 // stop refuses new calls with err. Those that are open go on.
@@ -285,8 +295,10 @@ func (t *callTable) close(refusal error, cause error) {
 	}
 	t.closed = true
 	t.refuse = refusal
-	if t.lost != nil {
-		t.lost.Stop()
+	for _, timer := range []*time.Timer{t.lost, t.rested} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 	for _, w := range t.waiting {
 		w.got <- nil
@@ -294,7 +306,7 @@ func (t *callTable) close(refusal error, cause error) {
 	t.waiting = nil
 	var ended []*slot
 	for _, s := range t.slots {
-		if s.state == slotOpen {
+		if s != nil && s.state == slotOpen {
 			s.state = slotAnswered
 			t.wanted--
 			if s.stream != nil {

@@ -48,7 +48,7 @@ func NewClient(addr string, opts *ClientOpts) *Client {
 	}
 	c := &Client{Router: NewRouter(), opts: o, addr: addr, connecting: make(chan struct{}, 1)}
 	var tableErr, infoErr error
-	c.transports, tableErr = transport.NewTable(withTLS(o.Transports, transport.TLS{Config: o.TLS, HandshakeTimeout: o.limits().helloTimeout})...)
+	c.transports, tableErr = transport.NewTable(withOwn(o.Transports, o.transports()...)...)
 	var info json.RawMessage
 	info, infoErr = marshalInfo("ClientOpts.Info", o.Info)
 	c.optsErr = errors.Join(tableErr, infoErr)
@@ -223,16 +223,19 @@ func (c *Client) attempt(ctx context.Context, hello bool, auth json.RawMessage) 
 		if ctx.Err() != nil {
 			return nil, ctxErr(ctx, NotSent, fmt.Sprintf("dialling %s: %v", c.addr, err))
 		}
-		return nil, localErr(Unavailable, NotSent, err, "%v", err)
+		return nil, localErr(upgradeCode(err), NotSent, err, "%v", err)
 	}
 	conn := newConn(c.ep, nc)
 	first, err := c.shake(ctx, conn, hello, auth)
+	if err == errSilent && conn.datagram != nil {
+		err = localErr(Unavailable, NotSent, err, "%v within %v", err, c.ep.limits.helloTimeout)
+	}
 	if err != nil {
 		conn.close(net.ErrClosed)
 		conn.proto.in.release()
 		return nil, err
 	}
-	conn.proto.in.max = conn.maxPayload()
+	conn.proto.accept(conn.maxPayload())
 	conn.proto.in.parks = conn
 	if first != nil {
 		conn.handed = &handed{p: *first}
@@ -263,6 +266,9 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 
 // shake performs the handshake within HelloTimeout and ctx.
 func (c *Client) shake(ctx context.Context, conn *Conn, hello bool, auth json.RawMessage) (*received, error) {
+	if !hello && conn.datagram != nil {
+		return nil, localErr(BadRequest, NotSent, nil, "over UDP there is no version 1: leave ClientOpts.NoHello out")
+	}
 	if !hello {
 		conn.settled()
 		return nil, c.checkPeer(conn)

@@ -17,6 +17,7 @@ import (
 	"github.com/go-flyrpc/flyrpc/internal/flow"
 	"github.com/go-flyrpc/flyrpc/internal/pool"
 	"github.com/go-flyrpc/flyrpc/serializer"
+	"github.com/go-flyrpc/flyrpc/transport"
 )
 
 // endpoint is what the connections of one Server or Client share.
@@ -47,6 +48,8 @@ type mode struct {
 	v1         bool
 	whole      bool // calls and messages in one packet each: no items, no pieces, no credit. So it is with version 1
 	foreign    bool // it doesn't know FlyRPC's own packets, nor limits: no bye, no pings to keep it alive. So it is with version 1
+	http       bool // one call by HTTP: what the other end sends doesn't say what it is, and it can't be called
+	packet     int  // the most bytes of a packet, over datagrams; else 0
 	ser        serializer.Serializer
 	maxMessage int // what the other end accepts
 	maxFrame   int
@@ -64,15 +67,16 @@ type mode struct {
 // Conn is one live connection, the same on both ends. Programs keep it to push to the
 // other end later. All methods may be called concurrently.
 type Conn struct {
-	ep    *endpoint
-	srv   *Server // on the accepting side
-	pass  pass    // the same
-	id    uint64
-	proto *Protocol
-	turn  turn
-	rest  rest
-	calls callTable
-	in    inbox
+	ep       *endpoint
+	srv      *Server // on the accepting side
+	pass     pass    // the same
+	id       uint64
+	proto    *Protocol
+	datagram *datagramConn // the transport's connection, if that is one of packets; else nil
+	turn     turn
+	rest     rest
+	calls    callTable
+	in       inbox
 
 	messages outflow                // what this side may send as one-way messages
 	setAside atomic.Pointer[memory] // nil until it is needed
@@ -135,6 +139,11 @@ func newConn(ep *endpoint, nc net.Conn) *Conn {
 	c := &one.c
 	c.ep, c.id, c.proto = ep, ep.lastID.Add(1), &one.p
 	c.done, c.ended = make(chan struct{}), make(chan struct{})
+	if packets, ok := nc.(transport.PacketConn); ok {
+		c.datagram = newDatagramConn(packets, &ep.limits)
+		nc = c.datagram
+		c.calls.rest = sequenceRest / 2 // a slot has two sequences
+	}
 	c.proto.begin(nc, ep)
 	c.proto.out.fail = c.close
 	c.proto.in.wait = c.beforeWait
@@ -179,7 +188,8 @@ func tlsState(nc net.Conn) *tls.ConnectionState {
 }
 
 // Header returns the header of the HTTP request that the connection began with, with its cookies, or nil if it is of
-// another kind: it is that of a WebSocket's upgrade, or of a call by HTTP. It must not be changed.
+// another kind: it is that of a WebSocket's upgrade, or of a call by HTTP. On the dialling end it is that of the server's answer, with
+// the cookies that it sets. It must not be changed.
 func (c *Conn) Header() http.Header {
 	if h, ok := c.proto.conn.(interface{ Header() http.Header }); ok {
 		return h.Header()
@@ -274,6 +284,7 @@ func (c *Conn) close(reason error) {
 		c.messages.end(&refusal)
 		c.in.close(lost)
 		if !c.handedOver.Load() {
+			c.sayWhy(reason)
 			c.proto.conn.Close()
 		}
 		c.resume() // somebody has to find out
@@ -311,6 +322,7 @@ func (c *Conn) lostError(reason error) *Error {
 func (c *Conn) linger(ctx context.Context, reason error) {
 	c.resume()
 	if err := c.proto.out.drain(ctx); err == nil {
+		c.sayWhy(reason)
 		if half, ok := c.proto.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 			c.awaitEnd(ctx)
 		}

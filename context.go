@@ -212,6 +212,9 @@ func (c *Context) Ping(length int, timeout time.Duration) (time.Duration, error)
 	if c.Err() != nil {
 		return 0, ctxErr(c, NotSent, pingPath)
 	}
+	if c.in.conn.byHTTP() {
+		return 0, errOneWay()
+	}
 	return c.in.conn.ping(c, length, timeout)
 }
 

@@ -32,7 +32,7 @@ func (c *Conn) read() (parked bool) {
 			c.park()
 			return true
 		} else if err != nil {
-			cause = err
+			cause = c.textual(err)
 			return false
 		}
 		switch in := c.alone; {

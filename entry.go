@@ -1,10 +1,11 @@
 package flyrpc
 
 import (
-	"bytes"
 	"errors"
 	"net"
 	"time"
+
+	"github.com/go-flyrpc/flyrpc/transport/websocket"
 )
 
 // errForeign is how the reader of a connection ends whose first byte begins another protocol than packets:
@@ -35,7 +36,7 @@ func (s *Server) foreign(first byte) bool {
 // false, and does nothing, if the server is stopping.
 func (c *Conn) handOver() bool {
 	s, in := c.srv, &c.proto.in
-	e := &entrant{srv: s, conn: c.proto.conn, pass: c.pass, over: c.over, begun: bytes.Clone(in.buf[in.r:in.w])}
+	e := &entrant{srv: s, conn: c.proto.conn, pass: c.pass, over: c.over, begun: append([]byte{}, in.buf[in.r:in.w]...)}
 	s.mu.Lock()
 	if s.stopping {
 		s.mu.Unlock()
@@ -65,6 +66,9 @@ func (e *entrant) serveForeign(nc net.Conn, begun []byte) error {
 	}
 	if err := nc.SetReadDeadline(time.Time{}); err != nil {
 		return err
+	}
+	if c, ok := nc.(*websocket.Conn); ok {
+		return e.serveTexts(c)
 	}
 	nc = &begunConn{nc, begun}
 	if isCommand(begun[0]) {

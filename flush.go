@@ -131,16 +131,20 @@ func (w *writer) takeOwn() {
 func (w *writer) tryBatch() (left int, err error) {
 	for len(w.batch) > 0 {
 		s := &w.batch[0]
-		n, err := w.try.TryWrite(s.b)
+		part := w.part(len(s.b))
+		n, err := w.try.TryWrite(s.b[:part])
 		w.count(s, n, 1)
 		if err != nil {
 			return len(w.batch), err
 		}
 		if n < len(s.b) {
-			s.b = s.b[n:]
+			s.cut(n)
+		} else {
+			w.done()
+		}
+		if n < part {
 			return len(w.batch), nil
 		}
-		w.done()
 	}
 	return 0, nil
 }
@@ -176,7 +180,8 @@ func (w *writer) takesMore() bool {
 	if w.try == nil {
 		return false
 	}
-	n, err := w.try.TryWrite(w.batch[0].b)
+	b := w.batch[0].b
+	n, err := w.try.TryWrite(b[:w.part(len(b))])
 	if err != nil || n == 0 {
 		return false
 	}
@@ -189,16 +194,18 @@ func (w *writer) takesMore() bool {
 // the peer reads.
 func (w *writer) gather() {
 	w.vec = w.vec[:0]
+	b := w.batch[0].b
+	part := w.part(len(b))
 	if w.try == nil && !w.single {
-		b := w.batch[0].b
-		w.vec = append(w.vec, b[:min(len(b), maxWrite)])
+		w.vec = append(w.vec, b[:min(part, maxWrite)])
 		return
 	}
-	for _, s := range w.batch {
+	w.vec = append(w.vec, b[:part])
+	if w.single || w.messages != nil {
+		return
+	}
+	for _, s := range w.batch[1:] {
 		w.vec = append(w.vec, s.b)
-		if w.single {
-			return
-		}
 	}
 }
 
@@ -208,7 +215,7 @@ func (w *writer) advance(n int) {
 		s := &w.batch[0]
 		if n < len(s.b) {
 			w.count(s, n, 0)
-			s.b = s.b[n:]
+			s.cut(n)
 			return
 		}
 		n -= len(s.b)
@@ -222,6 +229,7 @@ func (w *writer) count(s *segment, n, calls int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writes += uint64(calls)
+	w.left -= n
 	if !s.own {
 		w.written += uint64(n)
 	}

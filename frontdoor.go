@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-flyrpc/flyrpc/internal/pool"
 	"github.com/go-flyrpc/flyrpc/transport"
+	"github.com/go-flyrpc/flyrpc/transport/websocket"
 )
 
 // What a connection is for shows in its first byte. Where that has to be known before
@@ -28,6 +29,9 @@ const firstTLS = 0x16
 // opening says why the first byte of a connection, whose reader it is, is not that of a packet.
 // A connection that begins another protocol is handed over to that: see entry.go.
 func (c *Conn) opening(first byte) error {
+	if c.webSocket() != nil { // packets, whatever they begin with
+		return nil
+	}
 	if first != firstTLS {
 		if c.srv.foreign(first) {
 			return errForeign
@@ -70,7 +74,17 @@ func (s *Server) accept(nc net.Conn, over chan struct{}) bool {
 		s.ep.lost(nc.RemoteAddr(), p.refusal)
 		return false
 	}
-	if _, shakes := nc.(handshaker); s.opts.TLS == nil && !shakes {
+	_, shakes := nc.(handshaker)
+	_, packets := nc.(transport.PacketConn)
+	if packets && s.opts.TLS != nil && !s.opts.AllowPlain {
+		s.refusePackets(nc, p)
+		return false
+	}
+	if c, ok := nc.(*websocket.Conn); ok { // the upgrade is behind it
+		c.SetTextLimit(s.maxCommand())
+		return s.start(nc, p, over, nil)
+	}
+	if s.opts.TLS == nil && !shakes || packets {
 		return s.start(nc, p, over, nil)
 	}
 	e := &entrant{srv: s, conn: nc, pass: p, over: over}
@@ -88,6 +102,17 @@ func (s *Server) accept(nc net.Conn, over chan struct{}) bool {
 	}
 	s.ep.workers.Go(e, nil)
 	return true
+}
+
+// refusePackets closes a connection of packets, which is never encrypted, because TLS is configured.
+func (s *Server) refusePackets(nc net.Conn, p pass) {
+	s.mu.Lock()
+	s.leave(&p)
+	s.mu.Unlock()
+	nc.Close()
+	err := errors.New("flyrpc: the client came over UDP, which isn't encrypted, and ServerOpts.TLS is set: set AllowPlain to serve it")
+	s.ep.lost(nc.RemoteAddr(), err)
+	s.refusals.warn(s.ep.log, "flyrpc: connection refused", "peer", addrString(nc.RemoteAddr()), "reason", err.Error())
 }
 
 // entrant is a connection at the front door.

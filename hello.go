@@ -106,6 +106,29 @@ func (ep *endpoint) ourHello(sers []serializer.Serializer) helloMessage {
 	return h
 }
 
+// overDatagrams limits a hello of this side to what there is over datagrams.
+func (h *helloMessage) overDatagrams(c *datagramConn) {
+	none := helloNumber(0)
+	h.Window, h.Messages, h.Codes = 0, 0, &none
+	h.Frame, h.Calls = min(h.Frame, helloNumber(c.max-datagramHeader)), min(h.Calls, datagramCalls)
+}
+
+// overDatagrams limits a mode to what there is over datagrams, and returns it.
+func (m *mode) overDatagrams(c *datagramConn) *mode {
+	m.whole, m.packet = true, c.max
+	m.window, m.messages, m.part, m.codes = 0, 0, 0, 0
+	m.maxFrame = min(m.maxFrame, c.max-datagramHeader)
+	return m
+}
+
+// fits says why a packet can't be sent, if it is larger than those of the connection.
+func (m *mode) fits(f *frame) error {
+	if n := f.packetLen(); m.packet > 0 && n > m.packet {
+		return localErr(TooLong, NotSent, nil, "the packet has %d bytes with its path and metadata, and over UDP at most %d: send it over TCP", n, m.packet)
+	}
+	return nil
+}
+
 // mode returns what a hello of the other end means for the connection.
 func (h *helloMessage) mode(ser serializer.Serializer, z Zip) *mode {
 	m := &mode{ser: ser, maxMessage: int(h.Message), maxFrame: int(h.Frame), codes: maxLearned}
@@ -146,6 +169,14 @@ func (c *Conn) settle(m *mode) {
 	}
 }
 
+// kind is what a body of the other end is that doesn't say.
+func (m *mode) kind() bodyKind {
+	if m.v1 || m.http {
+		return plainBody
+	}
+	return encodedBody
+}
+
 // who names the other end in errors about what it doesn't have.
 func (m *mode) who() string {
 	switch {
@@ -153,6 +184,8 @@ func (m *mode) who() string {
 		return "a version 1 peer"
 	case m.foreign:
 		return "a peer that speaks " + m.peer.Agent
+	case m.packet > 0:
+		return "a peer over UDP"
 	}
 	return m.peer.Agent
 }
@@ -228,6 +261,9 @@ func serializerNames(sers []serializer.Serializer) []string {
 func (c *Conn) greet(sers []serializer.Serializer, auth json.RawMessage) (first *received, err error) {
 	h := c.ep.ourHello(sers)
 	h.Auth = auth
+	if c.datagram != nil {
+		h.overDatagrams(c.datagram)
+	}
 	payload, err := json.Marshal(h)
 	if err != nil {
 		return nil, fmt.Errorf("flyrpc: hello can't be encoded: %w", err)
@@ -236,6 +272,9 @@ func (c *Conn) greet(sers []serializer.Serializer, auth json.RawMessage) (first 
 		return nil, localErr(TooLong, NotSent, nil, "hello has %d bytes, at most %d are accepted: make ClientOpts.Auth and Info smaller", len(payload), maxHello)
 	}
 	f := frame{flag: FlagWait, seq: helloSequence, code: helloPath, body: payload}
+	if c.datagram != nil && f.packetLen() > c.datagram.max {
+		return nil, localErr(TooLong, NotSent, nil, "hello has %d bytes, over UDP at most %d: make ClientOpts.Auth and Info smaller", f.packetLen(), c.datagram.max)
+	}
 	if _, err := c.proto.out.put(context.Background(), &f, false); err != nil {
 		return nil, localErr(Unavailable, NotSent, err, "hello was not sent: %v", err)
 	}
@@ -268,16 +307,28 @@ func (c *Conn) understand(p *received, sers []serializer.Serializer) error {
 	}
 	h, err := parseHello(data)
 	if len(p.code) > 0 || err != nil || h.Version != 2 {
+		if c.datagram != nil {
+			return localErr(Unavailable, NotSent, err, "the answer to hello isn't one of version 2, which is all there is over UDP")
+		}
 		c.settle(c.ep.v1Mode())
 		return nil
 	}
 	for _, s := range sers {
 		if len(h.Serializers) == 1 && h.Serializers[0] == s.Name() {
-			c.settle(h.mode(s, c.ep.zipOpts))
+			c.settle(c.modeOf(&h, s))
 			return nil
 		}
 	}
 	return localErr(BadRequest, NotSent, nil, "the other end chose the serializers %q, offered were %v", h.Serializers, serializerNames(sers))
+}
+
+// modeOf returns what a hello of the other end means for the connection.
+func (c *Conn) modeOf(h *helloMessage, ser serializer.Serializer) *mode {
+	m := h.mode(ser, c.ep.zipOpts)
+	if c.datagram != nil {
+		return m.overDatagrams(c.datagram)
+	}
+	return m
 }
 
 // refusal returns the error with which hello was answered.

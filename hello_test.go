@@ -184,7 +184,7 @@ func TestHelloRefused(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := wireTo(t, quietServer(t, nil))
+				w := wireTo(t, quietServer(t, &ServerOpts{NoHTTP: true}))
 				flag := FlagWait | tt.flag
 				b := appendHeader(nil, flag, 5, "fly.hello", nil, len(tt.payload))
 				w.write(append(b, tt.payload...))
@@ -197,7 +197,7 @@ func TestHelloRefused(t *testing.T) {
 	}
 	t.Run("compressed", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := wireTo(t, quietServer(t, nil))
+			w := wireTo(t, quietServer(t, &ServerOpts{NoHTTP: true}))
 			w.send(Packet{Flag: FlagWait | FlagZipPayload, Sequence: 1, Code: "fly.hello", Payload: []byte(plainHello)})
 			w.wantEnd()
 		})

@@ -90,7 +90,9 @@ func (c *Conn) SendPacket(p *Packet) error {
 	}
 	f.flag &^= zipBits
 	c.ep.zip(&f, m)
-	_, err = c.proto.out.put(context.Background(), &f, false)
+	if err = m.fits(&f); err == nil {
+		_, err = c.proto.out.put(context.Background(), &f, false)
+	}
 	c.ep.unborrow(&f)
 	return err
 }
@@ -98,8 +100,14 @@ func (c *Conn) SendPacket(p *Packet) error {
 // SendRawPacket writes p as it is, ZIP bits included: code and payload are what the wire
 // carries. For credit see SendPacket.
 func (c *Conn) SendRawPacket(p *Packet) error {
-	c.settled()
-	return c.proto.WritePacket(context.Background(), p)
+	f, err := frameOf(p)
+	if err == nil {
+		err = c.settled().fits(&f)
+	}
+	if err == nil {
+		_, err = c.proto.out.put(context.Background(), &f, false)
+	}
+	return err
 }
 
 // SendResponse answers the request with a sequence that OnPacket has taken over.

@@ -98,7 +98,9 @@ func checkFixed(t *testing.T, rows [][]string) {
 		"calls that are open at IdleTimeout or MaxConnAge":        int64(retireGrace),
 		"KeepaliveTime of the other end that is adopted":          int64(maxKeepalive),
 		"connections of a client that take no new calls, and end": maxOld,
-		"idle workers": int64(10 * time.Second), // internal/pool holds itself to it
+		"header of an HTTP request":                               maxHTTPHeader,
+		"HTTP connection without a request":                       int64(httpIdle),
+		"idle workers":                                            int64(10 * time.Second), // internal/pool holds itself to it
 	}
 	for _, row := range rows {
 		if n, ok := want[row[0]]; !ok || limitValue(t, row[1]) != n {

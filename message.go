@@ -28,6 +28,9 @@ func (c *Conn) send(ctx context.Context, call *Outgoing) error {
 		return notSent(bye)
 	}
 	m := c.settled()
+	if m.http {
+		return errOneWay()
+	}
 	e, ok := c.ep.encs.Get().(*encBuf)
 	if !ok {
 		e = new(encBuf)
@@ -45,6 +48,9 @@ func (c *Conn) send(ctx context.Context, call *Outgoing) error {
 // message sends a one-way message, when there is credit for it. The error is an Error: not sent, or not processed if
 // pieces of it were.
 func (c *Conn) message(ctx context.Context, m *mode, f *frame) error {
+	if m.packet > 0 {
+		return c.numberedMessage(ctx, m, f)
+	}
 	if m.whole {
 		_, err := c.proto.out.put(ctx, f, false)
 		return unsent(err)
@@ -60,6 +66,21 @@ func (c *Conn) message(ctx context.Context, m *mode, f *frame) error {
 	if err != nil {
 		c.messages.refund(cost)
 	}
+	return unsent(err)
+}
+
+// numberedMessage sends a one-way message over datagrams, with a sequence of its own: so it is handled once, though it may come twice.
+func (c *Conn) numberedMessage(ctx context.Context, m *mode, f *frame) error {
+	if err := m.fits(f); err != nil {
+		return err
+	}
+	s, _, err := c.calls.acquire(ctx)
+	if err != nil {
+		return notSent(err)
+	}
+	f.seq = s.seq
+	_, err = c.proto.out.put(ctx, f, false)
+	c.calls.withdraw(s)
 	return unsent(err)
 }
 

@@ -280,10 +280,13 @@ type ClientOpts struct {
 	// object of, or a func(context.Context) (any, error) that returns one, called for
 	// each connection.
 	Auth any
-	// TLS is how tls:// addresses are dialled: RootCAs to check the server by, Certificates to show to it. The server's
+	// TLS is how tls:// and wss:// addresses are dialled: RootCAs to check the server by, Certificates to show to it. The server's
 	// certificate has to be for ServerName, or if that is empty for the address's host. With TLS set an address of plain TCP
 	// is refused. It has no part in DialFunc and NewClientConn. Default: nil, the system's authorities and no certificate.
 	TLS *tls.Config
+	// Header is sent with the request that begins a WebSocket, at ws:// and wss:// addresses: cookies, an Authorization.
+	// Default: nothing.
+	Header http.Header
 	// Zip says what the client compresses. Default: nothing.
 	Zip Zip
 	// Info is what the client says of itself in hello: any value that encoding/json takes.
@@ -306,7 +309,7 @@ type ClientOpts struct {
 
 // Credentials are what a client shows to ServerOpts.Auth.
 type Credentials struct {
-	// Auth is the JSON object of the client's hello, or nil.
+	// Auth is the JSON object of the client's hello, or of the header Fly-Auth of an HTTP request, or nil.
 	Auth json.RawMessage
 	// Version is 2, or 1 for a peer that can't say hello, or 0 for one that doesn't speak packets: it calls
 	// by HTTP, or sends JSON commands.

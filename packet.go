@@ -139,6 +139,12 @@ func lengthWidth(n uint64) Flag {
 	}
 }
 
+// packetLen returns the bytes of f's packet, with its code as it is.
+func (f *frame) packetLen() int {
+	n := f.size()
+	return 3 + len(f.code) + 1 + 1<<lengthWidth(uint64(n)) + n
+}
+
 // uvarintLen returns the bytes that binary.AppendUvarint takes for v.
 func uvarintLen(v uint64) int {
 	n := 1

@@ -73,6 +73,9 @@ func (c *Conn) trim() {
 	c.in.trim()
 	c.calls.trim()
 	c.proto.out.trim()
+	if t, ok := c.proto.conn.(interface{ Trim() }); ok {
+		t.Trim()
+	}
 	c.answers = nil
 	if len(c.halves) == 0 {
 		c.halves = nil
@@ -215,7 +218,7 @@ func (p *parking) share(c *Conn) bool {
 	}
 	p.shared[c.id] = c
 	c.turn.n.Add(1) // before it is waited for, or what comes at once would find it taken
-	if p.set.Add(c.proto.in.raw, c.id) == nil {
+	if p.set.Add(c.proto.in.raw.Raw(), c.id) == nil {
 		return true
 	}
 	p.unshare(c)
@@ -251,7 +254,7 @@ func (p *parking) unpark(set *transport.ReadSet, ids []uint64, failed error) boo
 	}
 	for _, id := range ids {
 		if c := p.shared[id]; c != nil {
-			set.Remove(c.proto.in.raw)
+			set.Remove(c.proto.in.raw.Raw())
 			p.unshare(c)
 			c.resume()
 		}

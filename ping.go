@@ -9,6 +9,9 @@ import (
 // back. It takes none of the calls the other end accepts. A timeout of zero or less waits until
 // the connection ends. Any answer counts, a version 1 peer's NOT_FOUND too.
 func (c *Conn) Ping(length int, timeout time.Duration) (time.Duration, error) {
+	if c.byHTTP() {
+		return 0, errOneWay()
+	}
 	return c.ping(context.Background(), length, timeout)
 }
 
@@ -45,12 +48,14 @@ func (c *Conn) ping(ctx context.Context, length int, timeout time.Duration) (tim
 	case <-expired:
 		c.forgetKey(s)
 		if c.calls.abandon(s) {
+			c.unask(s)
 			return 0, localErr(Timeout, Unknown, context.DeadlineExceeded, "no pong within %v", timeout)
 		}
 		<-s.ready
 	case <-ctx.Done():
 		c.forgetKey(s)
 		if c.calls.abandon(s) {
+			c.unask(s)
 			return 0, ctxErr(ctx, Unknown, pingPath)
 		}
 		<-s.ready
@@ -62,4 +67,11 @@ func (c *Conn) ping(ctx context.Context, length int, timeout time.Duration) (tim
 	d := time.Since(begin)
 	c.calls.rtt.Store(int64(d))
 	return d, nil
+}
+
+// unask says that nobody waits for a pong any more.
+func (c *Conn) unask(s *slot) {
+	if c.datagram != nil {
+		c.datagram.forget(s.seq)
+	}
 }

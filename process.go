@@ -60,9 +60,8 @@ func (in *incoming) begin() error {
 		return Errorf(BadRequest, "%w", err)
 	}
 	in.meta = meta
-	in.body = body{data: data, ser: m.ser, shared: in.shared}
+	in.body = body{data: data, ser: m.ser, shared: in.shared, kind: m.kind()}
 	if m.v1 {
-		in.body.kind = plainBody
 		return in.checkLength()
 	}
 	var deadline time.Time

@@ -64,7 +64,7 @@ func NewProtocol(conn net.Conn, opts *ProtocolOpts) *Protocol {
 func (p *Protocol) begin(conn net.Conn, ep *endpoint) {
 	p.conn = conn
 	p.init(&ep.workers, &ep.bufs, ep.limits)
-	p.in.max = uint64(ep.limits.maxWhole()) // until hello says that there are pieces
+	p.accept(uint64(ep.limits.maxWhole())) // until hello says that there are pieces
 }
 
 // init prepares both sides.
@@ -73,6 +73,8 @@ func (p *Protocol) init(workers *pool.Pool, bufs *buffers, l limits) {
 	p.in.init()
 	p.out = writer{conn: p.conn, workers: workers, bufs: bufs, timeout: l.writeTimeout, max: l.maxQueued}
 	switch t := p.conn.(type) {
+	case *datagramConn:
+		p.out.try, p.out.single, p.out.packets = t, true, true
 	case transport.TryWriter:
 		p.out.try = t
 	default:
@@ -80,6 +82,8 @@ func (p *Protocol) init(workers *pool.Pool, bufs *buffers, l limits) {
 			p.out.try = p.in.raw
 		}
 	}
+	p.out.messages, _ = p.conn.(messageConn)
+	p.accept(p.in.max)
 }
 
 // ReadPacket returns the next packet, which the caller may keep. The errors are the transport's,

@@ -36,9 +36,11 @@ func (f *frame) size() int {
 
 // segment is a run of bytes that is to be written.
 type segment struct {
-	b    []byte
-	lent []byte // the buffer that b is at the end of; it goes back when b is written
-	own  bool   // the reader's answers, which don't count as the stream of packets
+	b     []byte
+	lent  []byte // the buffer that b is at the end of; it goes back when b is written
+	own   bool   // the reader's answers, which don't count as the stream of packets
+	open  bool   // b ends within a packet, whose rest is the next segment
+	whole int    // and so many bytes of b are before that packet
 }
 
 // append adds f to the queue.
@@ -52,18 +54,21 @@ func (w *writer) append(f *frame) {
 	case w.single:
 		b := appendHeader(make([]byte, 0, need+len(f.body)), f.flag, f.seq, code, f.meta, len(f.body))
 		w.push(segment{b: append(b, f.body...)})
+		w.large = w.large || !w.packets
 		w.bufs.put(f.lent)
 	case len(f.body) >= largeBody:
 		s := w.room(need)
 		n := len(s.b)
 		s.b = appendHeader(s.b, f.flag, f.seq, code, f.meta, len(f.body))
 		w.queued += len(s.b) - n
+		s.open, s.whole = true, n
 		b, lent := f.body, f.lent
 		if !f.keep && lent == nil {
 			b = w.bufs.copyOf(b)
 			lent = b
 		}
 		w.push(segment{b: b, lent: lent})
+		w.large = true
 	default:
 		s := w.room(need + len(f.body))
 		n := len(s.b)
@@ -93,5 +98,4 @@ func (w *writer) room(n int) *segment {
 func (w *writer) push(s segment) {
 	w.queue = append(w.queue, s)
 	w.queued += len(s.b)
-	w.large = true
 }

@@ -45,7 +45,7 @@ func (p *received) bytes(bufs *buffers) []byte {
 // is idle, where the transport allows that.
 type reader struct {
 	conn  net.Conn
-	raw   *transport.RawConn // nil where it isn't a socket of the system
+	raw   transport.Socket // nil where there is no socket of the system
 	bufs  *buffers
 	max   uint64    // bytes of payload in a packet
 	wait  func()    // called before the reader waits for the transport
@@ -71,7 +71,7 @@ type reader struct {
 
 // init prepares the reader for its first packet.
 func (r *reader) init() {
-	if raw, ok := transport.Raw(r.conn); ok {
+	if raw, ok := transport.SocketOf(r.conn); ok {
 		r.raw = raw
 	}
 	r.get, r.put = r.take, r.pause

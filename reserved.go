@@ -18,6 +18,9 @@ func (c *Conn) reserved(p *received) error {
 	case path == byePath && !wait:
 		c.saidBye(p)
 		return nil
+	case path == byePath && c.datagram != nil:
+		c.saidBye(p)
+		return c.proto.out.putOwn(&frame{flag: FlagResponse, seq: p.seq})
 	case wait:
 		return c.reject(p.seq, NotFound, fmt.Sprintf("no handler for %q", path))
 	}
@@ -62,7 +65,16 @@ func (c *Conn) sayBye(err error) {
 	if jsonErr != nil {
 		return
 	}
-	_ = c.proto.out.putNow(&frame{code: byePath, body: payload})
+	f := frame{code: byePath, body: payload}
+	if m.packet > 0 { // a request isn't lost
+		s, err := c.calls.acquirePing()
+		if err != nil {
+			return
+		}
+		c.calls.leavePing(s)
+		f.flag, f.seq = FlagWait, s.seq
+	}
+	_ = c.proto.out.putNow(&f)
 }
 
 // saidBye takes a bye: no new call is opened; those that are open go on.
@@ -96,7 +108,7 @@ func (c *Conn) byeHeard(ctx context.Context, wait time.Duration) {
 		if left <= 0 {
 			return
 		}
-		if _, err := c.Ping(0, left); err != nil {
+		if _, err := c.ping(context.Background(), 0, left); err != nil {
 			return
 		}
 	}

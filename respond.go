@@ -3,6 +3,7 @@ package flyrpc
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -111,10 +112,17 @@ func (in *incoming) respondError(err error, notProcessed bool) {
 	if notProcessed || in.refuses(err) {
 		f.meta = AppendMeta(f.meta, MetaNotProcessed, "", "")
 	}
+	var e *Error
+	if in.conn.relays() && errors.As(err, &e) {
+		f.meta = AppendMeta(f.meta, metaDelivery, "", []byte{byte(e.delivery)})
+	}
 	if w.details != nil {
 		f.meta = in.addDetails(f.meta, m, w.details)
 	}
-	if len(f.meta)+3 >= m.maxFrame { // it has to be one packet
+	if m.packet > 0 && len(f.code) > maxDatagramCode {
+		f.code, f.body = string(Failed), []byte(f.code+": "+w.message)
+	}
+	if len(f.meta)+len(f.code)+3 >= m.maxFrame { // it has to be one packet
 		f.meta = nil
 	}
 	m.fitMessage(&f)
@@ -123,7 +131,11 @@ func (in *incoming) respondError(err error, notProcessed bool) {
 
 // fitMessage cuts the message of an error response to what the other end takes.
 func (m *mode) fitMessage(f *frame) {
-	if most := max(1, min(m.maxMessage, m.maxFrame-len(f.meta)-3)); len(f.body) > most {
+	most := min(m.maxMessage, m.maxFrame-len(f.meta)-3)
+	if m.packet > 0 {
+		most -= len(f.code)
+	}
+	if most = max(1, most); len(f.body) > most {
 		f.body = []byte(strings.ToValidUTF8(string(f.body[:min(most, maxCodeLen)]), ""))
 	}
 }
@@ -164,10 +176,14 @@ func (in *incoming) send(code string, payload []byte, kind bodyKind, keep bool, 
 	}
 	n := f.size()
 	switch {
-	case len(payload) > m.maxMessage, n > m.maxFrame && (m.whole || code != ""):
+	case len(payload) > m.maxMessage, n > m.maxFrame && (m.whole || code != ""), m.fits(&f) != nil:
 		in.conn.ep.unborrow(&f)
 		in.conn.ep.bufs.put(f.lent)
-		err := localErr(TooLong, Unknown, nil, "the reply has %d bytes, the other end accepts %d", len(payload), min(m.maxMessage, m.maxFrame))
+		most := m.maxMessage
+		if len(payload) <= most {
+			most = m.maxFrame
+		}
+		err := localErr(TooLong, Unknown, nil, "the reply has %d bytes, the other end accepts %d", len(payload), most)
 		in.respondError(err, false)
 		return err
 	case n > min(m.maxFrame, maxPart) && !m.whole && code == "":

@@ -77,6 +77,7 @@ type route struct {
 	takes   bool          // it takes items, or a reader
 	yields  bool          // it answers with items, or may
 	streams bool          // it does either
+	plan    *adapt.Plan   // how it is called
 	index   int           // its place in the table, the same for good
 	large   *atomic.Int64 // the size of its last reply, if that was large
 
@@ -108,9 +109,9 @@ func newRoute(o origin, path string, opts []RouteOption, typ reflect.Type, plan 
 	return rt
 }
 
-// setPlan sets what the plan says of items.
+// setPlan sets the plan and what it says of items.
 func (rt *route) setPlan(p *adapt.Plan) {
-	rt.takes, rt.yields = p.Takes, p.Yields
+	rt.plan, rt.takes, rt.yields = p, p.Takes, p.Yields
 	rt.streams = p.Takes || p.Yields
 }
 

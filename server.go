@@ -43,17 +43,18 @@ type Server struct {
 	met          atomic.Bool   // a client has connected
 	ended        chan struct{} // capacity 1: a connection has ended
 	refusals     refusals
+	web          *web
 }
 
 // NewServer returns a Server that doesn't listen yet. A nil opts means the defaults.
 // It panics if opts.Info can't be encoded as JSON or has more than 15 KiB so, two of opts.Transports have the same scheme,
-// or opts.TLS has no certificate.
+// opts.TLS has no certificate, or one of opts.Origins is none.
 func NewServer(opts *ServerOpts) *Server {
 	var o ServerOpts
 	if opts != nil {
 		o = *opts
 	}
-	table, err := transport.NewTable(withTLS(o.Transports, serverTLS{transport.TLS{Config: o.TLS}})...)
+	table, err := transport.NewTable(withOwn(o.Transports, serverTLS{transport.TLS{Config: o.TLS}}, o.webSocket())...)
 	if err != nil {
 		panic(fmt.Sprintf("flyrpc: NewServer: ServerOpts.Transports: %v", err))
 	}
@@ -79,6 +80,9 @@ func NewServer(opts *ServerOpts) *Server {
 		router: s.Router, limits: o.limits(), errors: newErrorTable(o.Errors), log: loggerOr(o.Logger),
 		sers: serverSerializers(o.Serializers), v1ser: v1Serializer(o.V1Serializer), info: info, onLost: o.OnLostConn,
 		zipOpts: o.Zip, zipper: compress.New(compress.Level(o.Zip.Level)),
+	}
+	if s.web, err = newWeb(s); err != nil {
+		panic(fmt.Sprintf("flyrpc: NewServer: %v", err))
 	}
 	return s
 }
@@ -110,9 +114,12 @@ func (s *Server) OnDisconnect(f func(*Context, error)) {
 }
 
 // Listen listens on addr and serves what it accepts until the server is closed. The
-// address is a URL, such as tcp://localhost:7000, tls://:7000 (which needs ServerOpts.TLS) or
+// address is a URL, such as tcp://localhost:7000, tls://:7000 (which needs ServerOpts.TLS), udp://:7000 or
 // unix:///run/fly.sock, or a bare host:port, which means TCP. It always returns an error: ErrServerClosed after Shutdown or Close.
 func (s *Server) Listen(addr string) error {
+	if err := s.opts.checkPlain(addr); err != nil {
+		return err
+	}
 	l, err := s.transports.Listen(context.Background(), addr)
 	if err != nil {
 		return err
@@ -196,11 +203,13 @@ func (s *Server) ServeConn(nc net.Conn) {
 // it isn't nil, has read the first bytes. It reports false if the server is stopping.
 func (s *Server) start(nc net.Conn, p pass, over chan struct{}, in *reader) bool {
 	c := s.newConn(nc, p, over)
-	c.proto.in.adopt(in, c.opening)
+	if c.datagram == nil { // else there are packets and nothing else
+		c.proto.in.adopt(in, c.opening)
+	}
 	if !s.enrol(c) {
 		return false
 	}
-	if s.opts.Auth != nil || p.refusal != nil {
+	if s.opts.Auth != nil || p.refusal != nil || c.datagram != nil {
 		c.hurried = true
 		if err := nc.SetReadDeadline(time.Now().Add(s.ep.limits.helloTimeout)); err != nil {
 			c.handed = &handed{err: err}
@@ -219,7 +228,7 @@ func (s *Server) start(nc net.Conn, p pass, over chan struct{}, in *reader) bool
 func (s *Server) newConn(nc net.Conn, p pass, over chan struct{}) *Conn {
 	c := newConn(s.ep, nc)
 	c.srv, c.fresh, c.over, c.pass = s, true, over, p
-	c.proto.in.max = maxHello
+	c.proto.accept(maxHello)
 	return c
 }
 
@@ -287,13 +296,16 @@ func (s *Server) tellEnded() {
 	}
 }
 
-// Conns returns the connections that are open, ordered by ID.
+// Conns returns the connections that are open, ordered by ID. What calls by HTTP isn't among them: it can't be
+// called.
 func (s *Server) Conns() []*Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conns := make([]*Conn, 0, len(s.open))
 	for c := range s.open {
-		conns = append(conns, c)
+		if !c.byHTTP() {
+			conns = append(conns, c)
+		}
 	}
 	slices.SortFunc(conns, func(a, b *Conn) int { return cmp.Compare(a.id, b.id) })
 	return conns
@@ -321,6 +333,7 @@ func (s *Server) Close() error {
 	for _, c := range s.all() {
 		c.close(ErrServerClosed)
 	}
+	s.web.close()
 	s.ep.workers.Close()
 	return nil
 }

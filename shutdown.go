@@ -17,8 +17,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, c := range s.all() {
 		wg.Go(func() { c.shutdown(ctx) })
 	}
+	wg.Go(func() { s.web.shutdown(ctx) })
 	wg.Wait()
 	s.awaitEnds(ctx)
+	s.web.close()
 	s.ep.workers.Close()
 	return ctx.Err()
 }
@@ -38,7 +40,7 @@ func (s *Server) all() []*Conn {
 func (s *Server) awaitEnds(ctx context.Context) {
 	for {
 		s.mu.Lock()
-		n := len(s.conns) + len(s.entrants)
+		n := len(s.conns) + len(s.entrants) + len(s.web.conns)
 		s.mu.Unlock()
 		if n == 0 {
 			s.tellEnded() // another Shutdown may wait too

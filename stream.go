@@ -204,7 +204,7 @@ func (s *Stream) nextBody() (b body, err error) {
 		return b, err
 	}
 	m := s.conn.mode.Load()
-	b = body{data: data, ser: m.ser, shared: !inflated}
+	b = body{data: data, ser: m.ser, shared: !inflated, kind: m.kind()}
 	if most := s.conn.ep.limits.maxMessage; len(data) > most {
 		return b, Errorf(TooLong, "an item has %d bytes, at most %d are accepted", len(data), most)
 	}

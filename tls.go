@@ -15,14 +15,18 @@ import (
 // schemeTLS is the scheme of TLS over TCP.
 const schemeTLS = "tls"
 
-// withTLS returns the transports given and, unless one of them serves its scheme, TLS.
-func withTLS(given []transport.Transport, t transport.Transport) []transport.Transport {
-	for _, g := range given {
-		if g != nil && slices.Contains(g.Schemes(), schemeTLS) {
-			return given
+// withOwn returns the transports given and those of own of which none of them serves a scheme.
+func withOwn(given []transport.Transport, own ...transport.Transport) []transport.Transport {
+	all := slices.Clip(given)
+	for _, t := range own {
+		served := func(g transport.Transport) bool {
+			return g != nil && slices.ContainsFunc(g.Schemes(), func(scheme string) bool { return slices.Contains(t.Schemes(), scheme) })
+		}
+		if !slices.ContainsFunc(given, served) {
+			all = append(all, t)
 		}
 	}
-	return append(slices.Clip(given), t)
+	return all
 }
 
 // serverTLS is transport.TLS that names the server's option.
@@ -39,10 +43,23 @@ func (t serverTLS) Listen(ctx context.Context, addr *url.URL) (net.Listener, err
 // checkPlain refuses to dial addr without TLS if the client was given a configuration for it.
 func (o *ClientOpts) checkPlain(addr string) error {
 	u, err := transport.ParseAddr(addr)
-	if o.TLS == nil || err != nil || u.Scheme != "tcp" {
+	if o.TLS == nil || err != nil {
 		return nil
 	}
-	return localErr(BadRequest, NotSent, nil, "ClientOpts.TLS is set, and %s is TCP without TLS: write tls://%s", addr, u.Host)
+	secure := map[string]string{"tcp": schemeTLS, "udp": schemeTLS, "ws": "wss", schemeHTTP: schemeHTTPS}[u.Scheme]
+	if secure == "" {
+		return nil
+	}
+	return localErr(BadRequest, NotSent, nil, "ClientOpts.TLS is set, and %s is without TLS: write %s://%s%s", u.Redacted(), secure, u.Host, u.Path)
+}
+
+// checkPlain refuses to listen on addr if it can't speak TLS, which the server was told to.
+func (o *ServerOpts) checkPlain(addr string) error {
+	u, err := transport.ParseAddr(addr)
+	if o.TLS == nil || o.AllowPlain || err != nil || u.Scheme != "udp" {
+		return nil
+	}
+	return &transport.AddrError{Addr: u.Redacted(), Problem: "ServerOpts.TLS is set, and UDP isn't encrypted: set AllowPlain to serve it all the same"}
 }
 
 // helloFailed returns the error of a client whose hello was not answered because of err.

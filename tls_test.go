@@ -163,7 +163,7 @@ func TestTLSOptions(t *testing.T) {
 	}()
 	mine := transport.TLS{}
 	given := []transport.Transport{transport.NewMem(), mine}
-	if got := withTLS(given, serverTLS{}); len(got) != 2 || got[1] != mine {
+	if got := withOwn(given, serverTLS{}); len(got) != 2 || got[1] != mine {
 		t.Errorf("a given transport for tls was not used: %v", got)
 	}
 }

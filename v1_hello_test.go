@@ -260,14 +260,14 @@ func TestV1SpareFlags(t *testing.T) {
 			what := fmt.Sprintf("%s %#02x", name, kind)
 			t.Run("first "+what, func(t *testing.T) {
 				log, text := newLogText()
-				p := v1Listen(t, quietServer(t, &ServerOpts{Logger: log}))
+				p := v1Listen(t, quietServer(t, &ServerOpts{Logger: log, NoHTTP: true}))
 				p.write(packet)
 				p.wantEnd()
 				wantLog(t, text, "level=WARN", "first packet is neither hello nor version 1", fmt.Sprintf("%#x", flag|kind))
 			})
 			t.Run("later "+what, func(t *testing.T) {
 				log, text := newLogText()
-				p := v1Listen(t, quietServer(t, &ServerOpts{Logger: log}))
+				p := v1Listen(t, quietServer(t, &ServerOpts{Logger: log, NoHTTP: true}))
 				p.wantLife()
 				p.write(packet)
 				p.wantEnd()

@@ -43,13 +43,14 @@ var errOwnFull = fmt.Errorf("flyrpc: the peer doesn't read: %d answers of the co
 // appended does it; what would block, and everything on other transports, is left
 // to a worker. So no caller, handler or reader is ever stuck in a write.
 type writer struct {
-	conn    net.Conn
-	try     transport.TryWriter // nil if the transport always may block
-	workers *pool.Pool
-	bufs    *buffers
-	timeout time.Duration // for a write that makes no progress
-	max     int           // bytes queued before a packet has to wait
-	fail    func(error)   // called once, without the lock, when a write fails
+	conn     net.Conn
+	try      transport.TryWriter // nil if the transport always may block
+	messages messageConn         // the transport, if packets travel in messages there; else nil
+	workers  *pool.Pool
+	bufs     *buffers
+	timeout  time.Duration // for a write that makes no progress
+	max      int           // bytes queued before a packet has to wait
+	fail     func(error)   // called once, without the lock, when a write fails
 
 	mu       sync.Mutex
 	own      []byte // the reader's answers; they go first
@@ -60,7 +61,8 @@ type writer struct {
 	load     atomic.Int64 // queued, for those who don't hold the lock
 	large    bool         // queue has a segment that is not pooled
 	rush     bool         // nothing has to wait any more
-	single   bool         // each packet is written by itself (version 1)
+	single   bool         // each packet is written by itself (version 1, datagrams)
+	packets  bool         // single, over datagrams: no write waits
 	flushing bool
 	space    chan struct{} // closed when the queue was taken; nil if nobody waits
 	idle     chan struct{} // closed when all is written; nil if nobody waits
@@ -74,6 +76,7 @@ type writer struct {
 	offered  uint64 // bytes of packets that it may have taken
 
 	batch []segment // being written, by whoever flushes
+	left  int       // bytes of it that belong to the message that was started, or less than 1
 	vec   net.Buffers
 }
 

@@ -56,7 +56,7 @@ func ExampleMem() {
 	text, err := io.ReadAll(srv)
 	fmt.Printf("%s %v\n", text, err)
 	// Output:
-	// [ipc mem tcp unix]
+	// [ipc mem tcp udp unix]
 	// hello <nil>
 }
 
@@ -70,5 +70,5 @@ func ExampleTable_Dial() {
 	_, err = table.Dial(context.Background(), "mem://orders")
 	fmt.Println(err)
 	// Output:
-	// transport: address "mem://orders": unknown scheme "mem" (known: ipc, tcp, unix); put a transport.NewMem() into Transports
+	// transport: address "mem://orders": unknown scheme "mem" (known: ipc, tcp, udp, unix); put a transport.NewMem() into Transports
 }

@@ -11,7 +11,7 @@ import (
 // returns one.
 type RawConn struct{}
 
-var _ TryWriter = (*RawConn)(nil)
+var _ Socket = (*RawConn)(nil)
 
 // Raw returns nil and false on this system. Use the net.Conn's own Write and
 // Read.
@@ -27,3 +27,6 @@ func (*RawConn) Read(func() []byte, func([]byte)) ([]byte, int, error) {
 
 // WaitReadable gives errors.ErrUnsupported.
 func (*RawConn) WaitReadable() error { return errors.ErrUnsupported }
+
+// Raw returns r itself.
+func (r *RawConn) Raw() *RawConn { return r }

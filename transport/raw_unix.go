@@ -24,7 +24,7 @@ type RawConn struct {
 	in   rawRead
 }
 
-var _ TryWriter = (*RawConn)(nil)
+var _ Socket = (*RawConn)(nil)
 
 // Raw returns the RawConn of c, or false when c has none. It has one when c is a
 // *net.TCPConn, or a *net.UnixConn of network "unix", on a Unix system. Another
@@ -191,6 +191,9 @@ func (r *RawConn) WaitReadable() error {
 	}
 	return nil
 }
+
+// Raw returns r itself.
+func (r *RawConn) Raw() *RawConn { return r }
 
 // fail wraps err as package net does. What syscall.RawConn returns is wrapped
 // already, under another operation's name.

@@ -21,10 +21,10 @@ type Table struct {
 // builtin lists what every Table serves unless the program gives another
 // Transport for the scheme.
 func builtin() []Transport {
-	return []Transport{TCP{}, Unix{}}
+	return []Transport{TCP{}, Unix{}, &UDP{}}
 }
 
-// NewTable makes a Table of the built-in transports, [TCP] and [Unix],
+// NewTable makes a Table of the built-in transports, [TCP], [Unix] and a [UDP],
 // and the given ones. A given transport replaces the built-in one of the same scheme.
 // The same scheme given twice is an error, and so is a nil transport, one
 // without a scheme, and a scheme that no URL can have in lower case.
@@ -117,6 +117,8 @@ func howToServe(scheme string) string {
 	switch scheme {
 	case schemeMem:
 		return "put a transport.NewMem() into Transports"
+	case "http", "https":
+		return "to serve HTTP listen at a tcp or tls address, where it is served too"
 	case schemeTLS:
 		return "put a transport.TLS with a Config into Transports"
 	}

@@ -33,9 +33,9 @@ func TestTableSchemes(t *testing.T) {
 		extra []Transport
 		want  []string
 	}{
-		{nil, []string{"ipc", "tcp", "unix"}},
-		{[]Transport{NewMem()}, []string{"ipc", "mem", "tcp", "unix"}},
-		{[]Transport{&fake{schemes: []string{"ws", "wss"}}, NewMem()}, []string{"ipc", "mem", "tcp", "unix", "ws", "wss"}},
+		{nil, []string{"ipc", "tcp", "udp", "unix"}},
+		{[]Transport{NewMem()}, []string{"ipc", "mem", "tcp", "udp", "unix"}},
+		{[]Transport{&fake{schemes: []string{"ws", "wss"}}, NewMem()}, []string{"ipc", "mem", "tcp", "udp", "unix", "ws", "wss"}},
 	} {
 		table, err := NewTable(c.extra...)
 		if err != nil {
@@ -90,9 +90,9 @@ func TestTableAddrErrors(t *testing.T) {
 	}
 	for _, c := range []struct{ addr, says string }{
 		{"", "it is empty"},
-		{"mem://x", `unknown scheme "mem" (known: ipc, tcp, unix, ws); put a transport.NewMem() into Transports`},
+		{"mem://x", `unknown scheme "mem" (known: ipc, tcp, udp, unix, ws); put a transport.NewMem() into Transports`},
 		{"tls://x:1", `put a transport.TLS with a Config into Transports`},
-		{"quic://u:secret@x", `unknown scheme "quic" (known: ipc, tcp, unix, ws); put a Transport that serves it into Transports`},
+		{"quic://u:secret@x", `unknown scheme "quic" (known: ipc, tcp, udp, unix, ws); put a Transport that serves it into Transports`},
 		{"tcp://localhost", "it has no port"},
 		{"tcp://localhost:", "it has no port"},
 		{"tcp://localhost:65536", `port "65536" is no number`},

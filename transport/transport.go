@@ -70,3 +70,26 @@ type TryWriter interface {
 	// connection runs.
 	TryWrite(b []byte) (n int, err error)
 }
+
+// Socket is a connection, or a view of one, that can be written to without blocking and waits for data without holding a
+// buffer. [RawConn] is such, and says what each method does. Of others that make something else of a socket's
+// bytes, SocketOf returns it.
+type Socket interface {
+	TryWriter
+	Read(get func() []byte, put func([]byte)) (b []byte, n int, err error)
+	WaitReadable() error
+	// Raw returns the socket itself, whose readability is waited for.
+	Raw() *RawConn
+}
+
+// SocketOf returns the Socket of c, or false when c has none: what its method Socket() (Socket, bool) returns, if it has one,
+// else what Raw does.
+func SocketOf(c net.Conn) (Socket, bool) {
+	if c, ok := c.(interface{ Socket() (Socket, bool) }); ok {
+		return c.Socket()
+	}
+	if raw, ok := Raw(c); ok {
+		return raw, true
+	}
+	return nil, false
+}

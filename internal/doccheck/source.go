@@ -19,7 +19,7 @@ func Known() []string {
 	return []string{
 		module, module + "/transport",
 		module + "/serializer", module + "/serializer/json", module + "/serializer/msgpack", module + "/serializer/protobuf",
-		"bufio", "context", "crypto/tls", "crypto/x509", "errors", "fmt", "io", "iter", "log", "log/slog", "net", "os", "os/exec", "os/signal", "slices", "strings", "sync", "testing", "time",
+		"bufio", "context", "crypto/tls", "crypto/x509", "errors", "fmt", "io", "iter", "log", "log/slog", "net", "net/http", "os", "os/exec", "os/signal", "slices", "strings", "sync", "testing", "time",
 	}
 }
 

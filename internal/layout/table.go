@@ -13,10 +13,10 @@ func Packages() map[string]Rule {
 	return map[string]Rule{
 		".": {
 			Imports: []string{
-				"serializer", "serializer/json", "serializer/msgpack", "transport",
+				"serializer", "serializer/json", "serializer/msgpack", "transport", "transport/websocket",
 				"internal/adapt", "internal/command", "internal/compress", "internal/flow", "internal/pathtree", "internal/pool",
 			},
-			Tests: []string{".", "flyrpctest", "internal/wiretest", "serializer/...", "transport/..."},
+			Tests: []string{".", "flyrpctest", "internal/netfault", "internal/wiretest", "serializer/...", "transport/..."},
 		},
 
 		"serializer":                  {Tests: []string{"serializer/..."}},
@@ -29,6 +29,7 @@ func Packages() map[string]Rule {
 		"serializer/serializertest":   {Imports: []string{"serializer"}, Tests: []string{"serializer/..."}},
 
 		"transport":               {Tests: []string{"transport/..."}},
+		"transport/websocket":     {Imports: []string{"transport"}, Tests: []string{"transport/..."}},
 		"transport/transporttest": {Imports: []string{"transport"}, Tests: []string{"transport/..."}},
 
 		"command":    {Imports: []string{".", "internal/command", "serializer", "transport"}, Tests: []string{"serializer/..."}},
@@ -42,6 +43,7 @@ func Packages() map[string]Rule {
 		"internal/doccheck":   {},
 		"internal/flow":       {},
 		"internal/layout":     {},
+		"internal/netfault":   {},
 		"internal/pathtree":   {},
 		"internal/pool":       {},
 
@@ -71,6 +73,7 @@ type Library struct {
 // Libraries returns the table of every third-party module that is imported.
 func Libraries() []Library {
 	return []Library{
+		{Path: "github.com/gorilla/websocket", In: []string{"transport/websocket"}, Tests: []string{"..."}, Used: true},
 		{Path: "github.com/json-iterator/go", In: []string{"serializer/json"}, OneFile: true, Used: true},
 		{Path: "github.com/klauspost/compress", In: []string{"internal/compress"}, Used: true},
 		{Path: "github.com/vmihailenco/msgpack/v5", In: []string{"serializer/msgpack"}, Tests: []string{"serializer/..."}, Used: true},

@@ -115,8 +115,8 @@ func tryWriter(c net.Conn) (transport.TryWriter, bool) {
 	if w, ok := c.(transport.TryWriter); ok {
 		return w, true
 	}
-	raw, ok := transport.Raw(c)
-	return raw, ok
+	socket, ok := transport.SocketOf(c)
+	return socket, ok
 }
 
 // TryWrite never waits, takes what fits, and says how much that was.
