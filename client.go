@@ -38,8 +38,8 @@ type Client struct {
 	closed     bool
 }
 
-// NewClient returns a Client for addr: a URL, such as tcp://localhost:7000, tls://example.com:7000 or
-// unix:///run/fly.sock, or a bare host:port, which means TCP. It isn't connected yet: Connect does that, or the first call. What
+// NewClient returns a Client for addr: a URL, such as tcp://localhost:7000, tls://example.com:7000,
+// unix:///run/fly.sock or https://example.com/api, or a bare host:port, which means TCP. It isn't connected yet: Connect does that, or the first call. What
 // is wrong with the arguments is said then. A nil opts means the defaults.
 func NewClient(addr string, opts *ClientOpts) *Client {
 	var o ClientOpts

@@ -191,8 +191,16 @@ func tlsState(nc net.Conn) *tls.ConnectionState {
 // another kind: it is that of a WebSocket's upgrade, or of a call by HTTP. On the dialling end it is that of the server's answer, with
 // the cookies that it sets. It must not be changed.
 func (c *Conn) Header() http.Header {
-	if h, ok := c.proto.conn.(interface{ Header() http.Header }); ok {
-		return h.Header()
+	return headerOf(c.proto.conn)
+}
+
+// headerOf returns the header that a connection of HTTP, which nc is or is made of, began with, or nil.
+func headerOf(nc net.Conn) http.Header {
+	switch t := nc.(type) {
+	case interface{ Header() http.Header }:
+		return t.Header()
+	case interface{ NetConn() net.Conn }:
+		return headerOf(t.NetConn())
 	}
 	return nil
 }

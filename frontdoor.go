@@ -76,7 +76,7 @@ func (s *Server) accept(nc net.Conn, over chan struct{}) bool {
 	}
 	_, shakes := nc.(handshaker)
 	_, packets := nc.(transport.PacketConn)
-	if packets && s.opts.TLS != nil && !s.opts.AllowPlain {
+	if packets && !shakes && s.opts.TLS != nil && !s.opts.AllowPlain {
 		s.refusePackets(nc, p)
 		return false
 	}
@@ -84,7 +84,7 @@ func (s *Server) accept(nc net.Conn, over chan struct{}) bool {
 		c.SetTextLimit(s.maxCommand())
 		return s.start(nc, p, over, nil)
 	}
-	if s.opts.TLS == nil && !shakes || packets {
+	if !shakes && (s.opts.TLS == nil || packets) {
 		return s.start(nc, p, over, nil)
 	}
 	e := &entrant{srv: s, conn: nc, pass: p, over: over}

@@ -16,6 +16,7 @@ import (
 	"github.com/go-flyrpc/flyrpc/internal/command"
 
 	"github.com/go-flyrpc/flyrpc/internal/flow"
+	"github.com/go-flyrpc/flyrpc/transport"
 )
 
 // TestLimitsDoc holds docs/limits.md to the code: each option that is a number or a time is there, with its default, as are the
@@ -100,6 +101,13 @@ func checkFixed(t *testing.T, rows [][]string) {
 		"connections of a client that take no new calls, and end": maxOld,
 		"header of an HTTP request":                               maxHTTPHeader,
 		"HTTP connection without a request":                       int64(httpIdle),
+		"packet over UDP":                                         int64(transport.UDPMaxPacket),
+		"calls at the same time over UDP":                         datagramCalls,
+		"answers kept over UDP":                                   maxKnown,
+		"sequences over UDP":                                      int64(sequenceRest),
+		"sessions of a UDP listener":                              transport.DefaultUDPSessions,
+		"silence of a UDP session":                                int64(transport.DefaultUDPIdle),
+		"one call over UDP of which nothing comes":                int64(unheardFor),
 		"idle workers":                                            int64(10 * time.Second), // internal/pool holds itself to it
 	}
 	for _, row := range rows {
@@ -143,11 +151,11 @@ func tableRows(text string) (rows [][]string) {
 	return rows[1:]
 }
 
-// testNames returns the test functions of this package and of internal/pool.
+// testNames returns the test functions of this package and of internal/pool, and those of UDP.
 func testNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	for _, pattern := range []string{"*_test.go", "internal/pool/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "internal/pool/*_test.go", "transport/udp_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatal(pattern, err)

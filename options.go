@@ -280,9 +280,9 @@ type ClientOpts struct {
 	// object of, or a func(context.Context) (any, error) that returns one, called for
 	// each connection.
 	Auth any
-	// TLS is how tls:// and wss:// addresses are dialled: RootCAs to check the server by, Certificates to show to it. The server's
+	// TLS is how tls://, wss:// and https:// addresses are dialled: RootCAs to check the server by, Certificates to show to it. The server's
 	// certificate has to be for ServerName, or if that is empty for the address's host. With TLS set an address of plain TCP
-	// is refused. It has no part in DialFunc and NewClientConn. Default: nil, the system's authorities and no certificate.
+	// or http:// is refused. It has no part in DialFunc and NewClientConn. Default: nil, the system's authorities and no certificate.
 	TLS *tls.Config
 	// Header is sent with the request that begins a WebSocket, at ws:// and wss:// addresses: cookies, an Authorization.
 	// Default: nothing.

@@ -69,7 +69,7 @@ func (c *Conn) ping(ctx context.Context, length int, timeout time.Duration) (tim
 	return d, nil
 }
 
-// unask says that nobody waits for a pong any more.
+// unask says that nobody waits for the answer to a call or ping any more: over datagrams it would be sent again.
 func (c *Conn) unask(s *slot) {
 	if c.datagram != nil {
 		c.datagram.forget(s.seq)

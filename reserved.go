@@ -99,6 +99,12 @@ func (c *Conn) byeHeard(ctx context.Context, wait time.Duration) {
 	if c.settled().foreign {
 		return
 	}
+	if c.datagram != nil { // nothing is in order: bye itself is answered
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		c.awaitIdle(ctx, c.calls.pinging)
+		return
+	}
 	until := time.Now().Add(wait)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
 		until = deadline

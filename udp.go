@@ -192,6 +192,7 @@ func (c *datagramConn) setTimer(now time.Duration) {
 	if next == 0 || c.due > 0 && c.due <= next {
 		return
 	}
+	next = max(next, now+1)
 	c.due = next
 	if c.timer == nil {
 		c.timer = time.AfterFunc(next-now, c.repeat)
@@ -251,9 +252,13 @@ func (c *datagramConn) isDone() {
 		return
 	}
 	c.done = true
-	if c.sent.waiting() > 0 {
-		time.AfterFunc(lingerFor, func() { c.end(io.EOF) })
+	if c.sent.waiting() == 0 {
+		return
 	}
+	now := c.age()
+	c.sent.hurry(now)
+	c.setTimer(now)
+	time.AfterFunc(lingerFor, func() { c.end(io.EOF) })
 }
 
 // finished reports whether the connection has come to its end in order.

@@ -148,7 +148,8 @@ func TestDatagramShutdown(t *testing.T) {
 		var calls sync.WaitGroup
 		for range 20 {
 			calls.Go(func() {
-				if s, err := Call[string](t.Context(), cli, "/slow", nil); s != "done" || err != nil {
+				s, err := Call[string](t.Context(), cli, "/slow", nil)
+				if s != "done" && Outcome(err) != NotProcessed { // it had not arrived
 					t.Errorf("a call that was open: %q, %v", s, err)
 				}
 			})

@@ -74,7 +74,9 @@ func TestUDPOversize(t *testing.T) {
 
 // Streams of a peer that doesn't know better are refused, and its other frames are dropped.
 func TestUDPForeignStreams(t *testing.T) {
-	c := newDatagramConn(new(packetEnd), &limits{maxCalls: 1, keepaliveInterval: time.Second})
+	end, _ := packetPipe()
+	c := newDatagramConn(end, &limits{maxCalls: 1, keepaliveInterval: time.Second})
+	defer c.Close()
 	packet := func(flag Flag, seq uint16, code string) []byte { return appendHeader(nil, flag, seq, code, nil, 0) }
 	for code, b := range map[Code][]byte{
 		BadRequest:  packet(FlagStream|FlagWait, 5, "/items"),
@@ -308,13 +310,21 @@ func TestUDPBroadcast(t *testing.T) {
 		}
 		defer cli.Close()
 		cli.OnMessage("/news", func(s string) { got <- s })
+		if _, err := cli.Ping(0, time.Minute); err != nil { // so the server has it on its books
+			t.Fatal(err)
+		}
 	}
 	if err := srv.Broadcast("/news", "hello"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if s := <-got; s != "hello" {
-			t.Errorf("%q", s)
+		select {
+		case s := <-got:
+			if s != "hello" {
+				t.Errorf("%q", s)
+			}
+		case <-ctx.Done():
+			t.Fatal("the broadcast has not arrived")
 		}
 	}
 }

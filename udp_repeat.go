@@ -17,6 +17,8 @@ const (
 	// unheardFor is how long nothing may come of a call, though it is asked for and the other end is alive, before the connection
 	// counts as dead all the same.
 	unheardFor = time.Minute
+	// lastRepeat is the longest wait when the other end is about to close, and that of what says so.
+	lastRepeat = 50 * time.Millisecond
 	// repeatGrain is how much later a packet may be sent again so that it goes with others.
 	repeatGrain = 2 * time.Millisecond
 	// repeatJitter is how much longer a wait may be than it should, as a part of it.
@@ -30,6 +32,7 @@ type repeats struct {
 	next  time.Duration // when to look; 0: never
 	heard time.Duration // when something of the other end has come
 
+	hurried         bool          // the other end is about to close
 	mean, deviation time.Duration // of how long answers take; 0 while nothing is known
 }
 
@@ -50,6 +53,9 @@ func (r *repeats) add(now time.Duration, seq uint16, packet []byte) {
 		r.open = map[uint16]*repeated{}
 	}
 	p := &repeated{packet: packet, begun: now, heard: now, wait: r.timeout()}
+	if seq == 0 || r.hurried {
+		p.wait = min(p.wait, lastRepeat)
+	}
 	r.open[seq] = p
 	p.due = now + jittered(p.wait)
 	r.wake(p.due)
@@ -99,6 +105,15 @@ func (r *repeats) measure(took time.Duration) {
 	r.mean += (took - r.mean) / 8
 }
 
+// hurry has all requests sent again at once, and often: the other end is about to close.
+func (r *repeats) hurry(now time.Duration) {
+	r.hurried = true
+	for _, p := range r.open {
+		p.due, p.wait = now, lastRepeat/2
+	}
+	r.wake(now)
+}
+
 // running says that the callee has a request.
 func (r *repeats) running(now time.Duration, seq uint16) {
 	if p := r.open[seq]; p != nil {
@@ -129,20 +144,28 @@ func (r *repeats) look(now, silence time.Duration) (packets [][]byte, dead bool)
 	r.next = 0
 	for seq, p := range r.open {
 		if p.due <= now+repeatGrain {
-			if p.again && (now-max(p.begun, r.heard) >= silence || now-p.heard >= max(unheardFor, silence)) {
+			silent := now - max(p.begun, r.heard)
+			if p.again && (silent >= silence || now-p.heard >= max(unheardFor, silence)) {
 				return nil, true
 			}
-			packets = append(packets, p.repeat(now, seq))
+			most := mostRepeat
+			switch {
+			case seq == 0 || r.hurried:
+				most = lastRepeat
+			case silent > silence/4: // it should be lost often before the other end counts as dead
+				most = min(most, silence/20)
+			}
+			packets = append(packets, p.repeat(now, seq, most))
 		}
 		r.wake(p.due)
 	}
 	return packets, false
 }
 
-// repeat returns what is sent again for a request.
-func (p *repeated) repeat(now time.Duration, seq uint16) []byte {
+// repeat returns what is sent again for a request, which is waited for as long as most then.
+func (p *repeated) repeat(now time.Duration, seq uint16, most time.Duration) []byte {
 	p.again = true
-	p.wait = min(2*p.wait, mostRepeat)
+	p.wait = min(2*p.wait, most)
 	p.due = now + jittered(p.wait)
 	if seq != 0 && (p.asks || now-p.begun >= repeatFor) {
 		p.asks = true

@@ -64,6 +64,13 @@ func (t *callTable) awaitRested() {
 	})
 }
 
+// pinging reports whether a ping is in flight.
+func (t *callTable) pinging() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pings > 0
+}
+
 // tryAcquire returns a free slot, or nil if a call would have to wait for one.
 func (t *callTable) tryAcquire() *slot {
 	t.mu.Lock()

@@ -268,7 +268,7 @@ func TestWebSocketBroken(t *testing.T) {
 
 	// What isn't packets, but begins another protocol on a port, doesn't do so in a message.
 	p = newWebPeer(t, addr, nil)
-	if err := p.c.WriteMessage(gorilla.BinaryMessage, []byte("GET / HTTP/1.1\r\n\r\n\x00\x00\x00\x00\x00\x00")); err != nil {
+	if err := p.c.WriteMessage(gorilla.BinaryMessage, []byte("GET / HTTP/1.1\r\n\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")); err != nil {
 		t.Fatal(err)
 	}
 	p.wantClosed(websocket.CloseProtocol, "")

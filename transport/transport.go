@@ -1,7 +1,7 @@
 // Package transport opens connections by URL.
 //
 // A [Transport] dials and listens for the URL schemes it names. A [Table] holds
-// several and picks one by an address's scheme: [TCP] and [Unix] are built in,
+// several and picks one by an address's scheme: [TCP], [Unix] and [UDP] are built in,
 // everything else is given by the program. [TLS] needs its certificates; [Mem] is
 // a network inside the process, with faults a test can inject; [StartChild] and
 // [Stdio] speak over the standard input and output of a child process. [Raw]
@@ -21,7 +21,7 @@ import (
 // may run concurrently.
 //
 // A connection is a net.Conn whose bytes arrive in order, none lost and none
-// twice. Beyond what net.Conn says:
+// twice, or a PacketConn. Beyond what net.Conn says:
 //
 //   - A Read, a Write and Close may run concurrently, with themselves too, and
 //     concurrent Writes don't mix.

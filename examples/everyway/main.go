@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"os"
 	"os/signal"
 	"time"
@@ -45,7 +46,7 @@ func main() {
 
 // newServer returns a server with the one handler.
 func newServer() *flyrpc.Server {
-	srv := flyrpc.NewServer(nil)
+	srv := flyrpc.NewServer(&flyrpc.ServerOpts{Logger: slog.New(slog.DiscardHandler)})
 	srv.OnMessage("/user/get", func(q *Lookup) (*User, error) {
 		if q.ID == 0 {
 			return nil, flyrpc.Errorf(flyrpc.BadRequest, "ID is required")
