@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"runtime"
 	"sync"
 	"testing"
@@ -260,4 +261,41 @@ func TestBudgetLarge(t *testing.T) {
 		s.OnMessage("/echo", func(_ *Context, m *benchMessage) (*benchMessage, error) { return m, nil })
 	})
 	budget{200, 2.6 * (1 << 20)}.check(t, 50, 1, echoBench(p.cli, make([]byte, 1<<20)))
+}
+
+// TestBudgetClient has calls of clients that choose among connections, which costs nothing more.
+func TestBudgetClient(t *testing.T) {
+	for name, opts := range map[string]*ClientOpts{
+		"kept up": {Reconnect: Reconnect{Mode: ReconnectAlways}},
+		"several": {Balance: Balance{ConnsPerAddr: 2, Strategy: LeastInFlight}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := quietServer(t, nil)
+			Handle(srv, "/echo", func(_ *Context, m *benchMessage) (*benchMessage, error) { return m, nil })
+			came := make(chan struct{}, 1)
+			Handle(srv, "/note", func(*Context, *benchMessage) (*benchMessage, error) {
+				came <- struct{}{}
+				return nil, nil
+			})
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go srv.Serve(l)
+			cli, err := Dial(t.Context(), l.Addr().String(), quietOpts(opts))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cli.Close()
+			budget{6, 1 << 10}.check(t, 2000, 1, echoSmall(cli))
+			ctx, m := context.Background(), newBenchMessage()
+			budget{4, 1 << 10}.check(t, 2000, 1, func() error {
+				err := cli.SendMessage(ctx, "/note", m)
+				if err == nil {
+					<-came
+				}
+				return err
+			})
+		})
+	}
 }

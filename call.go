@@ -83,6 +83,9 @@ func (c *Conn) start(ctx context.Context, call *Outgoing) (*slot, error) {
 	if err != nil {
 		return nil, err
 	}
+	if call.queued != nil {
+		call.queued()
+	}
 	return s, nil
 }
 

@@ -27,54 +27,6 @@ func Call[Reply any](ctx context.Context, c Caller, path string, message any) (R
 	return *reply, nil
 }
 
-// Receive calls path with message and yields the items that the handler answers with. A reply
-// that isn't empty and comes without items is the only item. An error, which is an Error, comes with the zero
-// Item, after all items, and is the last that is yielded. Breaking out of the loop cancels the handler, and
-// so does the end of ctx. The call is made anew each time the sequence is ranged over.
-func Receive[Item any](ctx context.Context, c Caller, path string, message any) iter.Seq2[Item, error] {
-	return func(yield func(Item, error) bool) {
-		s, err := openReceive(ctx, c, path, message)
-		if err != nil {
-			var zero Item
-			yield(zero, err)
-			return
-		}
-		defer s.Close()
-		receiveItems(s, yield)
-	}
-}
-
-// openReceive opens a stream whose caller sends no items.
-func openReceive(ctx context.Context, c Caller, path string, message any) (*Stream, error) {
-	if own, ok := c.(interface {
-		openStream(ctx context.Context, path string, message any, receives bool) (*Stream, error)
-	}); ok {
-		return own.openStream(ctx, path, message, true)
-	}
-	s, err := c.OpenStream(ctx, path, message)
-	if err == nil {
-		err = s.CloseSend()
-	}
-	return s, err
-}
-
-// receiveItems yields what comes on a stream.
-func receiveItems[Item any](s *Stream, yield func(Item, error) bool) {
-	for {
-		item := new(Item)
-		switch err := s.Recv(item); {
-		case err == io.EOF:
-			return
-		case err != nil:
-			var zero Item
-			yield(zero, err)
-			return
-		case !yield(*item, nil):
-			return
-		}
-	}
-}
-
 // Upload calls path with message, sends items until there are no more or the handler has
 // returned, and returns its reply. The error is an Error. Items are taken from the sequence while they can be sent; the
 // end of ctx ends that after the next one.

@@ -2,6 +2,7 @@ package flyrpc
 
 import (
 	"context"
+	"io"
 )
 
 // OpenStream calls the handler of path at the other end with message and returns the Stream on which
@@ -16,12 +17,12 @@ func (c *Conn) OpenStream(ctx context.Context, path string, message any) (*Strea
 
 // openStream is OpenStream, for a caller that sends no items if receives is true.
 func (c *Conn) openStream(ctx context.Context, path string, message any, receives bool) (*Stream, error) {
-	call := &Outgoing{Conn: c, Path: path, Message: message, Streams: true, receives: receives}
-	invoke := c.ep.invoke
-	if invoke == nil {
-		invoke = c.open
-	}
-	if err := invoke(ctx, call); err != nil {
+	return c.openStreamAs(ctx, &Outgoing{Conn: c, Path: path, Message: message, Streams: true, receives: receives})
+}
+
+// openStreamAs opens the stream that call says.
+func (c *Conn) openStreamAs(ctx context.Context, call *Outgoing) (*Stream, error) {
+	if err := c.intercepted(ctx, call); err != nil {
 		if call.stream != nil { // an interceptor didn't like it
 			call.stream.Close()
 		}
@@ -58,6 +59,29 @@ func (s *Stream) watch(ctx context.Context) {
 	s.recvMu.Lock()
 	defer s.recvMu.Unlock()
 	s.stop = context.AfterFunc(ctx, func() { s.Close() })
+}
+
+// whenOver has f called once, with what Recv returns at last, or nil for io.EOF, when the stream has ended at its caller.
+func (s *Stream) whenOver(f func(error)) {
+	s.recvMu.Lock()
+	defer s.recvMu.Unlock()
+	s.over = f
+	if s.result != nil {
+		s.tellOver()
+	}
+}
+
+// tellOver calls what whenOver was given. It is called with recvMu held.
+func (s *Stream) tellOver() {
+	f, err := s.over, s.result
+	if f == nil {
+		return
+	}
+	s.over = nil
+	if err == io.EOF {
+		err = nil
+	}
+	f(err)
 }
 
 // streamOf gives a call that isn't sent yet its stream. For the error see attach.

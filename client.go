@@ -4,25 +4,22 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
-	"os"
-	"slices"
 	"sync"
 	"time"
 
+	"github.com/go-flyrpc/flyrpc/internal/balance"
 	"github.com/go-flyrpc/flyrpc/internal/compress"
 	"github.com/go-flyrpc/flyrpc/transport"
 )
 
-// maxOld is how many connections that take no new calls a Client keeps while their calls end, beside the one it uses.
-const maxOld = 8
-
-// Client is the dialling end of a connection. It calls the server's handlers, and its
-// Router has the handlers that the server calls. All methods may be called concurrently.
+// Client is the dialling end of a connection, or of several. It calls the server's handlers, and its
+// Router has the handlers that the server calls, by whichever connection. All methods may be called concurrently.
+// What becomes of it when a connection is lost ClientOpts.Reconnect says.
 type Client struct {
 	*Router
 	opts ClientOpts
+	rec  Reconnect // of opts, with its defaults
 	ep   *endpoint
 	addr string
 
@@ -30,10 +27,20 @@ type Client struct {
 	optsErr    error
 	given      net.Conn // for the first connection, of NewClientConn
 
-	connecting chan struct{} // capacity 1: held by who connects
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	lone   *link        // nil if there may be several
+	set    *balance.Set // of the links' targets; nil if there is one link
+	line   line
+
+	connecting chan struct{} // capacity 1: held by who connects the one link, unless it is kept up
 	mu         sync.Mutex
-	conn       *Conn
-	old        []*Conn            // that take no new calls, and are still being closed in order
+	links      []*link
+	left       []*Conn // of links that aren't wanted any more; they end in order
+	resolving  bool
+	resolveErr error // why the Resolver returned last
+	states     states
+	news       chan struct{}      // closed when something has become of a link; nil if nobody waits for that
 	abort      context.CancelFunc // ends the connecting; nil if nobody connects
 	closed     bool
 }
@@ -46,17 +53,19 @@ func NewClient(addr string, opts *ClientOpts) *Client {
 	if opts != nil {
 		o = *opts
 	}
-	c := &Client{Router: NewRouter(), opts: o, addr: addr, connecting: make(chan struct{}, 1)}
+	c := &Client{Router: NewRouter(), opts: o, rec: o.Reconnect.withDefaults(), addr: addr, connecting: make(chan struct{}, 1)}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	var tableErr, infoErr error
 	c.transports, tableErr = transport.NewTable(withOwn(o.Transports, o.transports()...)...)
 	var info json.RawMessage
 	info, infoErr = marshalInfo("ClientOpts.Info", o.Info)
-	c.optsErr = errors.Join(tableErr, infoErr)
 	c.ep = &endpoint{
 		router: c.Router, limits: o.limits(), errors: newErrorTable(o.Errors), log: loggerOr(o.Logger),
 		sers: clientSerializers(o.Serializer), v1ser: v1Serializer(o.V1Serializer, o.Serializer),
 		info: info, onLost: o.OnLostConn, invoke: intercept(o.Intercept), zipOpts: o.Zip, zipper: compress.New(compress.Level(o.Zip.Level)),
 	}
+	c.states.f, c.states.ep = o.Reconnect.OnStateChange, c.ep
+	c.optsErr = errors.Join(tableErr, infoErr, c.findLinks())
 	return c
 }
 
@@ -79,315 +88,174 @@ func NewClientConn(conn net.Conn, opts *ClientOpts) *Client {
 	return c
 }
 
-// Connect connects the client and agrees with the server on how to speak, unless it is connected. It may be called
-// again when the connection was lost, or the server has said that it takes no new calls on it. The error is an Error, with the server's code if it refused.
-func (c *Client) Connect(ctx context.Context) error {
-	_, err := c.connect(ctx, true)
-	return err
-}
-
-// Conn returns the connection, or nil if there was none yet. It may be lost already.
+// Conn returns the connection, or nil if there was none yet. It may be lost already. Of several it returns one that isn't, if there is one:
+// it may be another one each time.
 func (c *Client) Conn() *Conn {
+	if c.lone != nil {
+		return c.lone.conn.Load()
+	}
+	if conn, _, _ := c.pick(context.Background(), nil); conn != nil {
+		return conn
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.conn
-}
-
-// connect returns the connection, dialling if there is none, or if it is spent and
-// again is set.
-func (c *Client) connect(ctx context.Context, again bool) (*Conn, error) {
-	if conn, err := c.usable(again); conn != nil || err != nil {
-		return conn, err
-	}
-	select {
-	case c.connecting <- struct{}{}:
-		defer func() { <-c.connecting }()
-	case <-ctx.Done():
-		return nil, ctxErr(ctx, NotSent, "waiting for the connection")
-	}
-	if conn, err := c.usable(again); conn != nil || err != nil {
-		return conn, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if !c.abortWith(cancel) {
-		return nil, errClientClosed()
-	}
-	conn, err := c.establish(ctx)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.abort = nil
-	switch {
-	case c.closed && conn != nil:
-		conn.close(net.ErrClosed)
-		fallthrough
-	case c.closed:
-		return nil, errClientClosed()
-	case err != nil:
-		return nil, err
-	}
-	if old := c.conn; old != nil && old.Err() == nil {
-		c.old = append(slices.DeleteFunc(c.old, func(o *Conn) bool { return o.Err() != nil }), old)
-		if len(c.old) > maxOld {
-			c.old[0].close(net.ErrClosed)
+	for _, l := range c.links {
+		if conn := l.conn.Load(); conn != nil {
+			return conn
 		}
-	}
-	c.conn = conn
-	return conn, nil
-}
-
-// abortWith has Close call cancel, unless the client is closed already.
-func (c *Client) abortWith(cancel context.CancelFunc) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.abort = cancel
-	return !c.closed
-}
-
-// usable returns the connection if it can be used. Both results are nil if there is none.
-func (c *Client) usable(again bool) (*Conn, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, errClientClosed()
-	}
-	if c.conn != nil && (again && c.conn.spent() || c.conn.retiring.Load()) {
-		return nil, nil
-	}
-	return c.conn, nil
-}
-
-// spent reports whether the connection is lost, or the other end has said bye.
-func (c *Conn) spent() bool { return c.Err() != nil || c.bye.Load() != nil }
-
-func errClientClosed() error {
-	return localErr(Unavailable, NotSent, net.ErrClosed, "the client is closed")
-}
-
-// establish dials and agrees with the server. A server that ignores hello is dialled
-// once more and spoken to in version 1.
-func (c *Client) establish(ctx context.Context) (*Conn, error) {
-	if c.optsErr != nil {
-		return nil, localErr(BadRequest, NotSent, c.optsErr, "%v", c.optsErr)
-	}
-	auth, err := c.credentials(ctx)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := c.attempt(ctx, !c.opts.NoHello, auth)
-	if !errors.Is(err, errSilent) {
-		return conn, err
-	}
-	if c.opts.RequireHello {
-		return nil, localErr(Unavailable, NotSent, err, "%v within %v, and RequireHello is set", err, c.ep.limits.helloTimeout)
-	}
-	if c.addr == "" && c.opts.DialFunc == nil {
-		return nil, localErr(Unavailable, NotSent, err, "%v within %v: set NoHello if it speaks version 1", err, c.ep.limits.helloTimeout)
-	}
-	return c.attempt(ctx, false, nil)
-}
-
-// credentials returns what the client shows to the server.
-func (c *Client) credentials(ctx context.Context) (json.RawMessage, error) {
-	auth := c.opts.Auth
-	if f, ok := auth.(func(context.Context) (any, error)); ok {
-		var err error
-		if auth, err = f(ctx); err != nil {
-			return nil, localErr(Unauthenticated, NotSent, err, "ClientOpts.Auth: %v", err)
-		}
-	}
-	b, err := marshalInfo("ClientOpts.Auth", auth)
-	if err != nil {
-		return nil, localErr(BadRequest, NotSent, err, "%v", err)
-	}
-	if string(b) == "null" {
-		return nil, nil
-	}
-	if len(b) > 0 && b[0] != '{' {
-		return nil, localErr(BadRequest, NotSent, nil, "ClientOpts.Auth: %T is no object in JSON: use a struct or a map", auth)
-	}
-	return b, nil
-}
-
-// attempt dials once and, with hello, agrees with the server.
-func (c *Client) attempt(ctx context.Context, hello bool, auth json.RawMessage) (*Conn, error) {
-	if !hello && c.opts.RequireHello {
-		return nil, localErr(BadRequest, NotSent, nil, "ClientOpts.NoHello and RequireHello exclude each other")
-	}
-	nc, err := c.dial(ctx)
-	if err != nil {
-		var e *Error
-		if errors.As(err, &e) {
-			return nil, err
-		}
-		if ctx.Err() != nil {
-			return nil, ctxErr(ctx, NotSent, fmt.Sprintf("dialling %s: %v", c.addr, err))
-		}
-		return nil, localErr(upgradeCode(err), NotSent, err, "%v", err)
-	}
-	conn := newConn(c.ep, nc)
-	first, err := c.shake(ctx, conn, hello, auth)
-	if err == errSilent && conn.datagram != nil {
-		err = localErr(Unavailable, NotSent, err, "%v within %v", err, c.ep.limits.helloTimeout)
-	}
-	if err != nil {
-		conn.close(net.ErrClosed)
-		conn.proto.in.release()
-		return nil, err
-	}
-	conn.proto.accept(conn.maxPayload())
-	conn.proto.in.parks = conn
-	if first != nil {
-		conn.handed = &handed{p: *first}
-	}
-	conn.startReading()
-	return conn, nil
-}
-
-// dial opens the transport's connection.
-func (c *Client) dial(ctx context.Context) (net.Conn, error) {
-	c.mu.Lock()
-	given := c.given
-	c.given = nil
-	c.mu.Unlock()
-	switch {
-	case given != nil:
-		return given, nil
-	case c.opts.DialFunc != nil:
-		return c.opts.DialFunc(ctx, c.addr)
-	case c.addr == "":
-		return nil, localErr(Unavailable, NotSent, nil, "the connection given to NewClientConn has ended: set DialFunc to dial again")
-	}
-	if err := c.opts.checkPlain(c.addr); err != nil {
-		return nil, err
-	}
-	return c.transports.Dial(ctx, c.addr)
-}
-
-// shake performs the handshake within HelloTimeout and ctx.
-func (c *Client) shake(ctx context.Context, conn *Conn, hello bool, auth json.RawMessage) (*received, error) {
-	if !hello && conn.datagram != nil {
-		return nil, localErr(BadRequest, NotSent, nil, "over UDP there is no version 1: leave ClientOpts.NoHello out")
-	}
-	if !hello {
-		conn.settled()
-		return nil, c.checkPeer(conn)
-	}
-	nc := conn.proto.conn
-	if err := nc.SetReadDeadline(time.Now().Add(c.ep.limits.helloTimeout)); err != nil {
-		return nil, localErr(Unavailable, NotSent, err, "%v", err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = nc.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	first, err := conn.greet(c.ep.sers, auth)
-	if ctx.Err() != nil {
-		return nil, ctxErr(ctx, NotSent, "waiting for the answer to hello")
-	}
-	if err != nil {
-		return nil, err
-	}
-	peer := conn.PeerInfo()
-	if c.opts.RequireHello && peer.Version != 2 {
-		return nil, localErr(Unavailable, NotSent, nil, "the server speaks version 1 only, and RequireHello is set")
-	}
-	if err := c.checkPeer(conn); err != nil {
-		return nil, err
-	}
-	if !stop() { // ctx ended just now, and its deadline may come yet
-		return nil, ctxErr(ctx, NotSent, "waiting for the answer to hello")
-	}
-	if err := nc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, localErr(Unavailable, NotSent, err, "%v", err)
-	}
-	return first, nil
-}
-
-// checkPeer says why ClientOpts.CheckPeer refuses the server.
-func (c *Client) checkPeer(conn *Conn) error {
-	if c.opts.CheckPeer == nil {
-		return nil
-	}
-	if err := c.opts.CheckPeer(conn.PeerInfo()); err != nil {
-		return localErr(c.ep.errors.toWire(err).code, NotSent, err, "CheckPeer: %v", err)
 	}
 	return nil
 }
 
-// Call calls a handler of the server, connecting first if the client never was; see
-// Conn.Call.
+// Call calls a handler of the server, connecting first if the client isn't connected; see
+// Conn.Call, and Reconnect for what happens when the connection is lost meanwhile.
 func (c *Client) Call(ctx context.Context, path string, message, reply any) error {
-	conn, err := c.connect(ctx, false)
-	if err != nil {
-		return err
+	conn, t := c.ready(ctx)
+	var err error
+	switch {
+	case conn == nil:
+	case t == nil:
+		err = conn.Call(ctx, path, message, reply)
+	case c.opts.Balance.Hedge > 0 && c.hedges(ctx, &Outgoing{Message: message, Reply: reply}):
+		return c.callHedged(ctx, conn, t, path, message, reply)
+	default:
+		err = callBy(ctx, conn, t, path, message, reply)
 	}
+	if conn != nil && err == nil {
+		return nil
+	}
+	return c.persist(ctx, c.callErrand(ctx, path, message, reply), conn, t, err)
+}
+
+// callBy is Conn.Call that keeps account of its target.
+func callBy(ctx context.Context, conn *Conn, t *balance.Target, path string, message, reply any) (err error) {
+	t.Begin()
+	err = errPanicked
+	defer func() { account(t, conn, err) }()
 	return conn.Call(ctx, path, message, reply)
 }
 
-// Go starts a call, connecting first if the client never was; see Conn.Go.
-func (c *Client) Go(ctx context.Context, path string, message, reply any) *Pending {
-	conn, err := c.connect(ctx, false)
-	if err != nil {
-		p := &Pending{done: make(chan struct{}), err: err}
-		close(p.done)
-		return p
+// callErrand returns a call as an errand.
+func (c *Client) callErrand(ctx context.Context, path string, message, reply any) *errand {
+	call := Outgoing{Path: path, Message: message, Reply: reply}
+	e := &errand{path: path, message: message, once: call.readers(), unknown: IsIdempotent(ctx)}
+	e.do = func(ctx context.Context, conn *Conn, _ *balance.Target, queued func()) error {
+		call := call
+		call.Conn, call.queued = conn, queued
+		return conn.intercepted(ctx, &call)
 	}
-	return conn.Go(ctx, path, message, reply)
+	return e
 }
 
-// SendMessage sends a one-way message, connecting first if the client never was; see
-// Conn.SendMessage.
+// SendMessage sends a one-way message, connecting first if the client isn't connected; see
+// Conn.SendMessage. While the client waits for a connection, so does the message, and its sender with it.
 func (c *Client) SendMessage(ctx context.Context, path string, message any) error {
-	conn, err := c.connect(ctx, false)
-	if err != nil {
-		return err
+	conn, t := c.ready(ctx)
+	var err error
+	switch {
+	case conn == nil:
+	case t == nil:
+		err = conn.SendMessage(ctx, path, message)
+	default:
+		err = sendBy(ctx, conn, t, path, message)
 	}
+	if conn != nil && err == nil {
+		return nil
+	}
+	e := &errand{path: path, message: message}
+	e.do = func(ctx context.Context, conn *Conn, _ *balance.Target, queued func()) error {
+		return conn.intercepted(ctx, &Outgoing{Conn: conn, Path: path, Message: message, OneWay: true, queued: queued})
+	}
+	return c.persist(ctx, e, conn, t, err)
+}
+
+// sendBy is Conn.SendMessage that keeps account of its target.
+func sendBy(ctx context.Context, conn *Conn, t *balance.Target, path string, message any) (err error) {
+	t.Begin()
+	err = errPanicked
+	defer func() { account(t, conn, err) }()
 	return conn.SendMessage(ctx, path, message)
 }
 
-// OpenStream opens a Stream, connecting first if the client never was; see Conn.OpenStream.
+// OpenStream opens a Stream, connecting first if the client isn't connected; see Conn.OpenStream. Once it is open it ends with its
+// connection.
 func (c *Client) OpenStream(ctx context.Context, path string, message any) (*Stream, error) {
 	return c.openStream(ctx, path, message, false)
 }
 
 // openStream is OpenStream, for a caller that sends no items if receives is true.
-func (c *Client) openStream(ctx context.Context, path string, message any, receives bool) (*Stream, error) {
-	conn, err := c.connect(ctx, false)
-	if err != nil {
+func (c *Client) openStream(ctx context.Context, path string, message any, receives bool) (s *Stream, err error) {
+	e := &errand{path: path, message: message, opens: true}
+	e.do = func(ctx context.Context, conn *Conn, t *balance.Target, queued func()) (err error) {
+		s, err = conn.openStreamAs(ctx, &Outgoing{Conn: conn, Path: path, Message: message, Streams: true, receives: receives, queued: queued})
+		if err == nil && t != nil {
+			s.whenOver(func(err error) { account(t, conn, err) })
+		}
+		return err
+	}
+	conn, t := c.ready(ctx)
+	if conn != nil {
+		if err = c.do(ctx, e, conn, t, nil); err == nil {
+			return s, nil
+		}
+	}
+	if err = c.persist(ctx, e, conn, t, err); err != nil {
 		return nil, err
 	}
-	return conn.openStream(ctx, path, message, receives)
+	return s, nil
 }
 
-// Ping measures the time to the server and back, connecting first if the client
-// never was; see Conn.Ping. timeout bounds both.
-func (c *Client) Ping(length int, timeout time.Duration) (time.Duration, error) {
+// Ping measures the time to the server and back, connecting first if the client isn't connected;
+// see Conn.Ping. timeout bounds both.
+func (c *Client) Ping(length int, timeout time.Duration) (d time.Duration, err error) {
 	ctx := context.Background()
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	conn, err := c.connect(ctx, false)
-	if err != nil {
-		return 0, err
+	conn, t := c.ready(ctx)
+	if conn != nil {
+		if d, err = conn.ping(ctx, length, 0); err == nil {
+			return d, nil
+		}
 	}
-	return conn.ping(ctx, length, 0)
+	return c.pingAgain(ctx, length, conn, t, err)
 }
 
-// Close closes the connection at once, if there is one; open calls in both directions end with
-// UNAVAILABLE, and later ones fail. It returns nil.
+// pingAgain is Ping without a connection, or after a failure.
+func (c *Client) pingAgain(ctx context.Context, length int, conn *Conn, t *balance.Target, err error) (d time.Duration, _ error) {
+	e := &errand{path: pingPath, unknown: true}
+	e.do = func(ctx context.Context, conn *Conn, _ *balance.Target, _ func()) (err error) {
+		d, err = conn.ping(ctx, length, 0)
+		return err
+	}
+	if err := c.persist(ctx, e, conn, t, err); err != nil {
+		return 0, err
+	}
+	return d, nil
+}
+
+// Close closes the connections at once, if there are any; open calls in both directions end with
+// UNAVAILABLE, and what waits and later ones fail. It returns nil.
 func (c *Client) Close() error {
 	c.mu.Lock()
-	conn, given := c.conn, c.given
-	c.closed, c.given = true, nil
+	given, open := c.given, c.left
+	c.closed, c.given, c.left = true, nil, nil
 	if c.abort != nil {
 		c.abort()
 	}
-	c.mu.Unlock()
-	for _, old := range c.old {
-		old.close(net.ErrClosed)
+	for _, l := range c.links {
+		open = append(open, l.old...)
+		if conn := l.conn.Load(); conn != nil {
+			open = append(open, conn)
+		}
 	}
-	if conn != nil {
+	c.changed(nil)
+	c.mu.Unlock()
+	c.cancel()
+	c.line.fail(errClientClosed())
+	for _, conn := range open {
 		conn.close(net.ErrClosed)
 	}
 	if given != nil {

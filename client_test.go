@@ -260,13 +260,13 @@ func TestClientFailuresLeaveNothing(t *testing.T) {
 	})
 }
 
-// TestConnectAfterBye: Connect makes a new connection when the server takes no new calls on the old one, whose calls go on.
+// TestConnectAfterBye: with ReconnectNever, Connect makes a new connection when the server takes no new calls on the old one, whose calls go on.
 func TestConnectAfterBye(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := quietServer(t, &ServerOpts{MaxConnAge: time.Minute})
 		srv.OnMessage("/work", func() { time.Sleep(80 * time.Second) }) // a connection ends 84 s after it began at the earliest
 		srv.OnMessage("/hi", func() {})
-		cli := NewClient("mem://x", quietOpts(&ClientOpts{DialFunc: func(context.Context, string) (net.Conn, error) {
+		cli := NewClient("mem://x", quietOpts(&ClientOpts{Reconnect: Reconnect{Mode: ReconnectNever}, DialFunc: func(context.Context, string) (net.Conn, error) {
 			return servePipe(srv), nil
 		}}))
 		defer cli.Close()

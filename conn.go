@@ -110,6 +110,7 @@ type Conn struct {
 	silent  *time.Timer   // until the first packet of a connection that may be silent
 	reason  error         // why it closed; read after done
 	bye     atomic.Pointer[Error]
+	onSpent func() // tells a client that the connection is lost or takes no new calls; nil on the accepting side
 }
 
 // reading belongs to whoever reads a connection.
@@ -296,7 +297,15 @@ func (c *Conn) close(reason error) {
 			c.proto.conn.Close()
 		}
 		c.resume() // somebody has to find out
+		c.tellSpent()
 	})
+}
+
+// tellSpent tells the client that it needs another connection.
+func (c *Conn) tellSpent() {
+	if c.onSpent != nil {
+		c.onSpent()
+	}
 }
 
 // inOrder reports whether the connection, which is closed, ended in order.

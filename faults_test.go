@@ -21,12 +21,12 @@ func failsWith(t testing.TB, err error, code flyrpc.Code, d flyrpc.Delivery) {
 	}
 }
 
-// A connection that was lost is not made anew by calls, but by Connect.
+// With ReconnectNever a connection that was lost is not made anew by calls, but by Connect.
 func TestClientConnectsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := flyrpctest.NewServer(t, nil)
 		srv.OnMessage("/echo", func(s string) string { return s })
-		cli := flyrpctest.NewClient(t, srv, nil)
+		cli := flyrpctest.NewClient(t, srv, &flyrpc.ClientOpts{Reconnect: flyrpc.Reconnect{Mode: flyrpc.ReconnectNever}})
 		pushed := make(chan string, 1)
 		cli.OnMessage("/push", func(s string) { pushed <- s })
 		first := cli.Conn()

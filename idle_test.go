@@ -235,8 +235,8 @@ func TestIdleClient(t *testing.T) {
 				t.Fatalf("%v, %d connections", err, len(srv.Conns()))
 			}
 		}
-		if len(cli.old) > 1 {
-			t.Errorf("%d connections are still being closed", len(cli.old))
+		if len(cli.lone.old) > 1 {
+			t.Errorf("%d connections are still being closed", len(cli.lone.old))
 		}
 		if dials != 3 {
 			t.Errorf("dialled %d times", dials)

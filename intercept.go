@@ -21,6 +21,7 @@ type Outgoing struct {
 	// sent; Reply is nil.
 	Streams bool
 
+	queued   func()  // called when it is queued to be written, or nil
 	receives bool    // the caller of the Stream sends no items
 	stream   *Stream // that was opened
 }
@@ -42,6 +43,14 @@ func intercept(chain []Interceptor) Invoker {
 		next = chain[i](next)
 	}
 	return next
+}
+
+// intercepted passes a call or message through the interceptors, if there are any.
+func (c *Conn) intercepted(ctx context.Context, call *Outgoing) error {
+	if c.ep.invoke != nil {
+		return c.ep.invoke(ctx, call)
+	}
+	return c.invoke(ctx, call)
 }
 
 // invoke does what the innermost Invoker does.

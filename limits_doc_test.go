@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/go-flyrpc/flyrpc/internal/command"
 
+	"github.com/go-flyrpc/flyrpc/internal/balance"
 	"github.com/go-flyrpc/flyrpc/internal/flow"
 	"github.com/go-flyrpc/flyrpc/transport"
 )
@@ -108,7 +110,10 @@ func checkFixed(t *testing.T, rows [][]string) {
 		"sessions of a UDP listener":                              transport.DefaultUDPSessions,
 		"silence of a UDP session":                                int64(transport.DefaultUDPIdle),
 		"one call over UDP of which nothing comes":                int64(unheardFor),
-		"idle workers":                                            int64(10 * time.Second), // internal/pool holds itself to it
+		"connections that a client keeps up":                      maxLinks,
+		"changes of state that are still untold":                  maxTold,
+		"repeats of what a living server refuses":                 mostRefusals,
+		"idle workers": int64(10 * time.Second), // internal/pool holds itself to it
 	}
 	for _, row := range rows {
 		if n, ok := want[row[0]]; !ok || limitValue(t, row[1]) != n {
@@ -175,12 +180,17 @@ func testNames(t *testing.T) map[string]bool {
 	return names
 }
 
-// numbers returns the names of a struct's fields that are numbers or times, those of its Zip included.
+// choices are numbers that are no limits.
+var choices = []reflect.Type{
+	reflect.TypeFor[ZipMethod](), reflect.TypeFor[ZipLevel](), reflect.TypeFor[ReconnectMode](), reflect.TypeFor[Strategy](),
+}
+
+// numbers returns the names of a struct's fields that are numbers or times, those of structs in it included.
 func numbers(typ reflect.Type, prefix string) map[string]bool {
 	names := map[string]bool{}
 	for _, f := range reflect.VisibleFields(typ) {
 		switch {
-		case f.Type == reflect.TypeFor[ZipMethod]() || f.Type == reflect.TypeFor[ZipLevel](): // choices
+		case slices.Contains(choices, f.Type):
 		case f.Type.Kind() >= reflect.Int && f.Type.Kind() <= reflect.Float64:
 			names[prefix+f.Name] = true
 		case f.Type.Kind() == reflect.Struct:
@@ -207,7 +217,20 @@ func defaultOf(t *testing.T, name string) int64 {
 	if s != c {
 		t.Errorf("the defaults differ: %+v, %+v", s, c)
 	}
+	if name, ok := strings.CutPrefix(name, "Reconnect."); ok {
+		return reflect.ValueOf(Reconnect{}.withDefaults()).FieldByName(name).Int()
+	}
 	switch name {
+	case "Balance.ConnsPerAddr":
+		return 1
+	case "Balance.Hedge":
+		return 0
+	case "Balance.Failures":
+		return balance.DefaultFailures
+	case "Balance.Pause":
+		return int64(balance.DefaultPause)
+	case "Balance.MaxPause":
+		return int64(balance.DefaultMaxPause)
 	case "MaxConns":
 		return int64(quietServer(t, nil).maxConns())
 	case "MaxConnsPerAddr", "FirstConnTimeout":

@@ -42,6 +42,9 @@ func (c *Conn) send(ctx context.Context, call *Outgoing) error {
 		c.ep.unborrow(&f)
 	}
 	c.ep.encs.Put(e)
+	if call.queued != nil {
+		call.queued() // or can't be
+	}
 	return err
 }
 

@@ -301,7 +301,13 @@ type ClientOpts struct {
 	CheckPeer func(PeerInfo) error
 	// Intercept wraps the calls and messages of the client, the first one outermost.
 	Intercept []Interceptor
-	// DialFunc opens the connection, instead of the transport of the address.
+	// Reconnect says what the client does when its connection is lost, or the server has said bye. Default: it dials again when it is used.
+	Reconnect Reconnect
+	// Balance says how the client's calls are divided if there are several addresses, or several connections to one.
+	Balance Balance
+	// Resolver finds the server's addresses, which may change, instead of the one given to NewClient. Default: nil.
+	Resolver Resolver
+	// DialFunc opens the connection, instead of the transport of the address. It takes any text as one address.
 	DialFunc func(ctx context.Context, addr string) (net.Conn, error)
 	// Transports are more ways to dial, by their URL schemes, beside those built in.
 	Transports []transport.Transport

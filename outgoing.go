@@ -10,6 +10,7 @@ type outgoingValues struct {
 	err        error
 	idempotent bool
 	reply      *Metadata
+	sticky     string
 }
 
 // withValues returns ctx with changed values.
@@ -47,4 +48,18 @@ func WithReplyMeta(ctx context.Context, meta *Metadata) context.Context {
 // whether they were executed.
 func WithIdempotent(ctx context.Context) context.Context {
 	return withValues(ctx, func(v *outgoingValues) { v.idempotent = true })
+}
+
+// WithStickyKey returns a context whose calls and messages go to the same connection as others with the same key, as long as that
+// is there, if the client has several and Balance.Strategy is Sticky.
+func WithStickyKey(ctx context.Context, key string) context.Context {
+	return withValues(ctx, func(v *outgoingValues) { v.sticky = key })
+}
+
+// stickyKey returns what WithStickyKey has set.
+func stickyKey(ctx context.Context) string {
+	if v, ok := ctx.Value(outgoingKey).(*outgoingValues); ok {
+		return v.sticky
+	}
+	return ""
 }

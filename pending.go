@@ -3,6 +3,7 @@ package flyrpc
 import (
 	"context"
 
+	"github.com/go-flyrpc/flyrpc/internal/balance"
 	"github.com/go-flyrpc/flyrpc/internal/pool"
 )
 
@@ -61,4 +62,67 @@ func (t pendingTask) Run(*pool.Worker) {
 		}
 	}()
 	t.p.err = t.f()
+}
+
+// Go starts a call, connecting first if the client isn't connected; see Conn.Go. message must stay as it is until the call has ended, as it may
+// be made again.
+func (c *Client) Go(ctx context.Context, path string, message, reply any) *Pending {
+	p := &Pending{done: make(chan struct{})}
+	call := &Outgoing{Path: path, Message: message, Reply: reply}
+	if c.ep.invoke != nil || call.readers() || c.hedges(ctx, call) {
+		c.ep.workers.Go(pendingTask{p, func() error { return c.Call(ctx, path, message, reply) }}, nil)
+		return p
+	}
+	g := &started{c: c, call: call}
+	e := &errand{path: path, message: message, opens: true, do: g.start}
+	conn, t := c.ready(ctx)
+	var err error
+	if conn != nil {
+		err = c.do(ctx, e, conn, t, nil)
+	}
+	if conn == nil || err != nil {
+		err = c.persist(ctx, e, conn, t, err)
+	}
+	if err != nil {
+		p.err = err
+		close(p.done)
+		return p
+	}
+	c.ep.workers.Go(pendingTask{p, func() error { return g.finish(ctx) }}, nil)
+	return p
+}
+
+// started is a call of a client that Go has started.
+type started struct {
+	c    *Client
+	call *Outgoing
+	conn *Conn
+	t    *balance.Target
+	s    *slot
+}
+
+// start sends the call.
+func (g *started) start(ctx context.Context, conn *Conn, t *balance.Target, queued func()) (err error) {
+	g.conn, g.t = conn, t
+	g.call.Conn, g.call.queued = conn, queued
+	g.s, err = conn.start(ctx, g.call)
+	return err
+}
+
+// finish waits for the answer, and makes the call again if that is to be.
+func (g *started) finish(ctx context.Context) error {
+	err := g.await(ctx)
+	if err == nil {
+		return nil
+	}
+	return g.c.persist(ctx, g.c.callErrand(ctx, g.call.Path, g.call.Message, g.call.Reply), g.conn, g.t, err)
+}
+
+// await waits for the answer.
+func (g *started) await(ctx context.Context) (err error) {
+	if g.t != nil {
+		err = errPanicked
+		defer func() { account(g.t, g.conn, err) }()
+	}
+	return g.conn.finish(ctx, g.s, g.call)
 }

@@ -90,6 +90,7 @@ func (c *Conn) saidBye(p *received) {
 	unsent.delivery = NotSent
 	c.calls.stop(&unsent)
 	c.proto.out.refuseRequests(&unsent)
+	c.tellSpent()
 }
 
 // byeHeard waits, for wait at most, until all requests have come that the other end had

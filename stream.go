@@ -48,6 +48,7 @@ type Stream struct {
 	answered bool  // the answer has come
 	got      bool  // an item
 	result   error // what Recv returns from now on
+	over     func(error)
 }
 
 // newStream returns the stream of a call with a sequence.
@@ -158,6 +159,7 @@ func (s *Stream) settle(result error) {
 	s.stop()
 	s.cancel()
 	s.discardAll()
+	s.tellOver()
 }
 
 // conclude takes the answer of the call, after all items, and decodes it into v if it is the only one.

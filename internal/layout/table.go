@@ -14,7 +14,7 @@ func Packages() map[string]Rule {
 		".": {
 			Imports: []string{
 				"serializer", "serializer/json", "serializer/msgpack", "transport", "transport/websocket",
-				"internal/adapt", "internal/command", "internal/compress", "internal/flow", "internal/pathtree", "internal/pool",
+				"internal/adapt", "internal/balance", "internal/command", "internal/compress", "internal/flow", "internal/pathtree", "internal/pool",
 			},
 			Tests: []string{".", "flyrpctest", "internal/netfault", "internal/wiretest", "serializer/...", "transport/..."},
 		},
@@ -38,6 +38,7 @@ func Packages() map[string]Rule {
 
 		"internal/adapt":      {},
 		"internal/command":    {Imports: []string{"serializer"}, Tests: []string{"serializer/..."}},
+		"internal/balance":    {Tests: []string{"internal/balance"}},
 		"internal/compress":   {Tests: []string{"internal/compress"}},
 		"internal/covercheck": {},
 		"internal/doccheck":   {},
@@ -74,6 +75,7 @@ type Library struct {
 func Libraries() []Library {
 	return []Library{
 		{Path: "github.com/gorilla/websocket", In: []string{"transport/websocket"}, Tests: []string{"..."}, Used: true},
+		{Path: "github.com/cenkalti/backoff/v5", In: []string{"."}, OneFile: true, Used: true},
 		{Path: "github.com/json-iterator/go", In: []string{"serializer/json"}, OneFile: true, Used: true},
 		{Path: "github.com/klauspost/compress", In: []string{"internal/compress"}, Used: true},
 		{Path: "github.com/vmihailenco/msgpack/v5", In: []string{"serializer/msgpack"}, Tests: []string{"serializer/..."}, Used: true},
