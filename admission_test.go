@@ -206,7 +206,7 @@ func TestOnLostConn(t *testing.T) {
 			lost <- err
 			addrs <- addr
 		}
-		srv := quietServer(t, &ServerOpts{OnLostConn: on, HelloTimeout: time.Second, Auth: func(_ context.Context, c *Credentials) (any, error) {
+		srv := quietServer(t, &ServerOpts{OnLostConn: on, HelloTimeout: time.Second, NoHTTP: true, Auth: func(_ context.Context, c *Credentials) (any, error) {
 			var name string
 			if len(c.Auth) > 2 {
 				return name, errors.New("wrong name")

@@ -193,7 +193,7 @@ func TestClientBadArguments(t *testing.T) {
 			code Code
 			want []string
 		}{
-			{"pigeon://coop", nil, Unavailable, []string{`"pigeon"`, "known: ipc, tcp, tls, udp, unix"}},
+			{"pigeon://coop", nil, Unavailable, []string{`"pigeon"`, "known: http, https, ipc, tcp, tls, udp, unix, ws, wss"}},
 			{"mem://x", &ClientOpts{Transports: []transport.Transport{transport.NewMem()}}, Unavailable, []string{"refused", "no listener"}},
 			{"", nil, Unavailable, nil},
 			{"no port", nil, Unavailable, []string{"host:port"}},

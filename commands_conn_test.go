@@ -329,3 +329,83 @@ func TestCommandsGone(t *testing.T) {
 		t.Errorf("the handler's context ended with %v", err)
 	}
 }
+
+// rogue encodes itself as something that is no JSON, or is more than one line.
+type rogue string
+
+func (r rogue) MarshalJSON() ([]byte, error) { return []byte(r), nil }
+
+// What a type's own MarshalJSON makes can't break the lines.
+func TestCommandsRogueJSON(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := quietServer(t, nil)
+		srv.OnMessage("two", func() any { return []any{rogue("1]}\n{\"action\":\"x\"}\n[")} })
+		srv.OnMessage("lines", func() any { return []any{rogue("{\n\"a\":\r\n1}")} })
+		end, conn := lineConnTo(t, srv)
+		end.send(`{"action":"lines","key":"1"}`)
+		end.want(`{"action":"drs.response","key":"1","body":[{"a":1}]}`)
+		end.send(`{"action":"two","key":"2"}`)
+		if cmd := end.command(); cmd.Action != "drs.exception" || cmd.Key != "2" || !strings.Contains(string(cmd.Body), "INTERNAL") {
+			t.Errorf("got %+v", cmd)
+		}
+		if err := conn.SendMessage(context.Background(), "note", []any{rogue("]")}); err != nil {
+			t.Fatal(err)
+		}
+		end.wantEnd()
+		wantText(t, conn.Err().Error(), "is no JSON")
+	})
+}
+
+// The packets of a program that speaks packets itself are no commands if they belong to a stream.
+func TestCommandsOddPackets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, conn := lineConnTo(t, quietServer(t, nil))
+		for _, p := range []*Packet{
+			{Flag: FlagResponse, Sequence: 7, Payload: []byte("1")}, // answers nothing
+			{Code: byePath},
+			{Code: "note", Payload: []byte("7")},
+		} {
+			if err := conn.SendPacket(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		end.want(`{"action":"note","key":"1","body":7}`)
+		if err := conn.SendPacket(&Packet{Flag: FlagStream, Sequence: 1, Payload: []byte("7")}); err != nil {
+			t.Fatal(err)
+		}
+		end.wantEnd()
+		wantText(t, conn.Err().Error(), "can be no command")
+	})
+}
+
+func TestServeCommands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := commandServer(t, &ServerOpts{MaxConns: 1, Auth: lineAuth})
+		near, far := transport.Pipe(nil)
+		end := newLineEnd(t, near)
+		conn, err := srv.ServeCommands(far, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SendMessage(context.Background(), "first", nil); err != nil { // whoever speaks first
+			t.Fatal(err)
+		}
+		end.want(`{"action":"first","key":"1"}`)
+		end.send(`{"action":"nothing"}`)
+		end.want(`{"action":"drs.response","body":null}`)
+		near, far = transport.Pipe(nil)
+		if _, err := srv.ServeCommands(far, nil); !errors.Is(err, Busy) {
+			t.Errorf("one too many: %v", err)
+		}
+		newLineEnd(t, near).wantEnd()
+		end.conn.Close()
+		<-conn.Done()
+		synctest.Wait()
+		srv.Close()
+		near, far = transport.Pipe(nil)
+		if _, err := srv.ServeCommands(far, nil); !errors.Is(err, Unavailable) {
+			t.Errorf("of a closed server: %v", err)
+		}
+		newLineEnd(t, near).wantEnd()
+	})
+}

@@ -98,8 +98,13 @@ func TestCommandsTooLong(t *testing.T) {
 		tooLong := fmt.Sprintf(`{"action":"drs.error","body":{"message":"the command is too long: at most %d bytes are accepted","kind":"BUFF_TOO_LONG","processed":false}}`, max)
 		end.want(`{"action":"drs.response","key":"1","body":null}`, tooLong, tooLong, `{"action":"drs.response","key":"2","body":null}`)
 		go end.conn.Write([]byte(strings.Repeat(long, 20)))
-		end.want(tooLong)
-		end.wantEnd()
+		line, err := end.next() // the answer may be lost with the connection
+		if line == tooLong {
+			line, err = end.next()
+		}
+		if err != io.EOF {
+			t.Errorf("got %q, %v", line, err)
+		}
 	})
 }
 

@@ -105,6 +105,7 @@ func conformanceListener(t *testing.T) net.Listener {
 func conformanceServer(t *testing.T) string {
 	t.Helper()
 	srv := flyrpc.NewServer(&flyrpc.ServerOpts{
+		NoHTTP: true, NoCommands: true,
 		Serializers: []serializer.Serializer{jsonser.Serializer},
 		Logger:      slog.New(slog.DiscardHandler),
 	})

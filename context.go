@@ -127,6 +127,20 @@ func (c *Context) Packet() *Packet {
 // an Error with BadRequest. It must not be called after the handler has returned.
 func (c *Context) Decode(v any) error { return c.in.body.decode(v) }
 
+// Stream returns the Stream that a handler with a *Stream parameter would be given, for packages that don't know before the handler runs
+// whether it answers with items. The handler has to take an io.Reader, or items in another form.
+func (c *Context) Stream() *Stream { return c.openStream() }
+
+// Keep lets Decode, Packet, Size and Meta be called after the handler has returned too: it copies what lies in memory that is used
+// again. Packages use it that hand requests on to other goroutines. It must be called before the handler returns, and
+// before what it copies is used by others.
+func (c *Context) Keep() {
+	in := c.in
+	in.meta = append([]byte(nil), in.meta...)
+	in.body.data = append([]byte(nil), in.body.data...)
+	in.body.shared = true // decoded values don't share it, so that Decode may be called again
+}
+
 // Meta returns the metadata the caller sent with WithMeta. The map is the caller's own. It
 // must not be called after the handler has returned.
 func (c *Context) Meta() Metadata { return userMeta(c.in.meta) }

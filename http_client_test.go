@@ -110,11 +110,6 @@ func TestHTTPClientItems(t *testing.T) {
 			close(ended)
 		}
 	})
-	srv.OnMessage("/raw", func() iter.Seq2[[]byte, error] {
-		return func(yield func([]byte, error) bool) { _ = yield([]byte{0, 255}, nil) && yield(nil, nil) }
-	})
-	srv.OnMessage("/file", func() io.Reader { return strings.NewReader(strings.Repeat("file", 100_000)) })
-	srv.OnMessage("/half", func() io.Reader { return io.MultiReader(strings.NewReader("half"), failing{errors.New("no more")}) })
 	cli := dialHTTP(t, listenHTTP(t, srv), nil)
 	ctx := t.Context()
 	collect := func(n int) (ids []int, err error) {
@@ -146,6 +141,22 @@ func TestHTTPClientItems(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("the handler isn't cancelled")
 	}
+	_, err := Upload[int](ctx, cli, "/sum", nil, slices.Values([]webQuery{{1}}))
+	if !errors.Is(err, BadRequest) || Outcome(err) != NotSent || !strings.Contains(err.Error(), "items can't be sent by HTTP") {
+		t.Errorf("%v is %v", err, Outcome(err))
+	}
+}
+
+// Readers and items of bytes come as they were, and a client that would send items is told that it can't.
+func TestHTTPClientBytes(t *testing.T) {
+	srv := quietServer(t, nil)
+	srv.OnMessage("/raw", func() iter.Seq2[[]byte, error] {
+		return func(yield func([]byte, error) bool) { _ = yield([]byte{0, 255}, nil) && yield(nil, nil) }
+	})
+	srv.OnMessage("/file", func() io.Reader { return strings.NewReader(strings.Repeat("file", 100_000)) })
+	srv.OnMessage("/half", func() io.Reader { return io.MultiReader(strings.NewReader("half"), failing{errors.New("no more")}) })
+	cli := dialHTTP(t, listenHTTP(t, srv), nil)
+	ctx := t.Context()
 	var raw [][]byte
 	for b, err := range Receive[[]byte](ctx, cli, "/raw", nil) {
 		if err != nil {
@@ -160,10 +171,6 @@ func TestHTTPClientItems(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
 	if _, err := Call[[]byte](ctx, cli, "/half", nil); !errors.Is(err, Unavailable) || Outcome(err) != Unknown {
-		t.Errorf("%v is %v", err, Outcome(err))
-	}
-	_, err := Upload[int](ctx, cli, "/sum", nil, slices.Values([]webQuery{{1}}))
-	if !errors.Is(err, BadRequest) || Outcome(err) != NotSent || !strings.Contains(err.Error(), "items can't be sent by HTTP") {
 		t.Errorf("%v is %v", err, Outcome(err))
 	}
 }
@@ -231,7 +238,12 @@ func TestHTTPClientFaults(t *testing.T) {
 	if calls != 4 {
 		t.Errorf("%d calls, want one of each", calls)
 	}
-	front := httptest.NewServer(status(200))
+}
+
+// A server that can't be reached, and an address that is none, are errors that say so.
+func TestHTTPClientAddresses(t *testing.T) {
+	front := httptest.NewServer(http.NotFoundHandler())
+	front.Config.SetKeepAlivesEnabled(false) // else what is sent on an idle connection may have been read
 	cli := dialHTTP(t, front.URL, nil)
 	front.Close()
 	if err := cli.Call(t.Context(), "/x", nil, nil); !errors.Is(err, Unavailable) || Outcome(err) != NotSent {

@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-flyrpc/flyrpc/internal/command"
-
 	"github.com/go-flyrpc/flyrpc/internal/balance"
+	"github.com/go-flyrpc/flyrpc/internal/command"
 	"github.com/go-flyrpc/flyrpc/internal/flow"
 	"github.com/go-flyrpc/flyrpc/transport"
 )
@@ -113,7 +112,7 @@ func checkFixed(t *testing.T, rows [][]string) {
 		"connections that a client keeps up":                      maxLinks,
 		"changes of state that are still untold":                  maxTold,
 		"repeats of what a living server refuses":                 mostRefusals,
-		"idle workers": int64(10 * time.Second), // internal/pool holds itself to it
+		"idle workers":                                            int64(10 * time.Second), // internal/pool holds itself to it
 	}
 	for _, row := range rows {
 		if n, ok := want[row[0]]; !ok || limitValue(t, row[1]) != n {

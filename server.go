@@ -49,7 +49,11 @@ type Server struct {
 // NewServer returns a Server that doesn't listen yet. A nil opts means the defaults.
 // It panics if opts.Info can't be encoded as JSON or has more than 15 KiB so, two of opts.Transports have the same scheme,
 // opts.TLS has no certificate, or one of opts.Origins is none.
-func NewServer(opts *ServerOpts) *Server {
+func NewServer(opts *ServerOpts) *Server { return NewRouter().NewServer(opts) }
+
+// NewServer returns a Server as the function NewServer does, whose Router is r: it serves all routes of r's root. Several servers may
+// share a Router, as those do that offer the same handlers in several ways.
+func (r *Router) NewServer(opts *ServerOpts) *Server {
 	var o ServerOpts
 	if opts != nil {
 		o = *opts
@@ -69,7 +73,7 @@ func NewServer(opts *ServerOpts) *Server {
 		panic(fmt.Sprintf("flyrpc: NewServer: ServerOpts.Info has %d bytes as JSON, at most %d are possible", len(info), maxInfo))
 	}
 	s := &Server{
-		Router: NewRouter(), opts: o, transports: table,
+		Router: r, opts: o, transports: table,
 		listeners: map[net.Listener]struct{}{},
 		entrants:  map[*entrant]struct{}{},
 		conns:     map[*Conn]struct{}{},

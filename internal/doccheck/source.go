@@ -18,6 +18,7 @@ func Known() []string {
 	const module = "github.com/go-flyrpc/flyrpc"
 	return []string{
 		module, module + "/transport", module + "/transport/websocket",
+		module + "/service", module + "/service/membus", module + "/service/bustest",
 		module + "/serializer", module + "/serializer/json", module + "/serializer/msgpack", module + "/serializer/protobuf",
 		"bufio", "context", "crypto/tls", "crypto/x509", "errors", "fmt", "io", "iter", "log", "log/slog", "net", "net/http", "os", "os/exec", "os/signal", "slices", "strings", "sync", "testing", "time",
 	}

@@ -36,6 +36,10 @@ func Packages() map[string]Rule {
 		"flyrpctest": {Imports: []string{".", "transport"}, Tests: []string{".", "flyrpctest", "serializer/...", "transport"}},
 		"middleware": {Imports: []string{"."}, Tests: []string{"transport"}},
 
+		"service":         {Imports: []string{".", "internal/flow", "serializer", "serializer/json", "serializer/msgpack"}, Tests: []string{".", "service/..."}},
+		"service/membus":  {Imports: []string{"service"}, Tests: []string{"service/..."}},
+		"service/bustest": {Imports: []string{"service"}, Tests: []string{"service/..."}},
+
 		"internal/adapt":      {},
 		"internal/command":    {Imports: []string{"serializer"}, Tests: []string{"serializer/..."}},
 		"internal/balance":    {Tests: []string{"internal/balance"}},
@@ -111,6 +115,7 @@ func Walls() []Wall {
 		{From: "internal/...", Not: []string{"."}, Why: "internal packages never know the root"},
 		{From: "middleware/...", Only: []string{".", "middleware/..."}, Why: "middleware knows only the root"},
 		{From: "serializer/...", Only: []string{"serializer/..."}, Why: "a serializer knows no packets"},
+		{From: "service/membus", Only: []string{"service"}, Why: "a bus knows no packets"},
 		{From: "transport/...", Only: []string{"transport/..."}, Why: "a transport knows no packets"},
 	}
 }

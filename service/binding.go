@@ -1,0 +1,283 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-flyrpc/flyrpc"
+	"github.com/go-flyrpc/flyrpc/serializer"
+)
+
+// ErrBindingClosed is what a Binding's methods return when it was unbound, or its service closed.
+var ErrBindingClosed = errors.New("service: the binding is closed")
+
+// Binding is a subject, or a pattern of them, of a service, and who takes what is sent there. To, Next or All begin to take it. All methods
+// may be called concurrently.
+type Binding struct {
+	svc      *Service
+	subject  string   // within the service
+	subjects []string // on the bus
+	queue    string
+	once     bool
+	durable  *durable
+	router   *flyrpc.Router
+	server   *flyrpc.Server
+	stats    endpointStats
+	inbox    chan *Incoming
+	wrong    error // what is wrong with it from the beginning
+
+	mu       sync.Mutex
+	ctx      context.Context
+	stopCtx  func() bool
+	state    bindingState
+	subs     []Subscription
+	lanes    map[string]*lane
+	closed   chan struct{} // closed by Unbind
+	finished chan struct{} // closed when all that was taken is done
+	serving  sync.WaitGroup
+}
+
+// bindingState says what has become of a binding.
+type bindingState uint8
+
+const (
+	bound   bindingState = iota // nothing is taken yet
+	handled                     // by To
+	pulled                      // by Next and All
+	unbound
+)
+
+// Bind binds a subject of this service for every instance that binds it: each gets each message and request. The subject may have
+// the wildcards * and >, and be a path: see SubjectOf. Nothing is taken before To, Next or All.
+func (s *Service) Bind(subject string) *Binding { return s.bind(subject, "") }
+
+// BindOnce is Bind for one message or request, after which the binding is unbound.
+func (s *Service) BindOnce(subject string) *Binding {
+	b := s.bind(subject, "")
+	b.once = true
+	return b
+}
+
+// QueueBind binds a subject so that one of all instances that bind it so gets each message and request. Bindings of both kinds may be made for one subject at
+// once: a message goes to all of Bind, and to one of QueueBind.
+func (s *Service) QueueBind(subject string, opts ...BindOption) *Binding {
+	b := s.bind(subject, s.name)
+	for _, o := range opts {
+		o(b)
+	}
+	return b
+}
+
+// BindOption is an option of QueueBind.
+type BindOption func(*Binding)
+
+// bind makes a binding.
+func (s *Service) bind(subject, queue string) *Binding {
+	subject = SubjectOf(subject)
+	b := &Binding{
+		svc: s, subject: subject, queue: queue, lanes: map[string]*lane{}, inbox: make(chan *Incoming),
+		closed: make(chan struct{}), finished: make(chan struct{}), router: flyrpc.NewRouter(),
+	}
+	b.subjects = []string{s.opts.subject(s.name, subject)}
+	b.wrong = CheckSubject(b.subjects[0], true)
+	if subject == controlToken {
+		b.wrong = fmt.Errorf("%w: %s is FlyRPC's own", ErrBadSubject, subject)
+	}
+	return b
+}
+
+// To has a handler take what comes: any flyrpc.MessageHandler, which sees it as on a connection. Its Context's Path is what the caller has
+// written. It panics, as Router.OnMessage does, if the handler's type is wrong. The error is why the subject can't be bound.
+func (b *Binding) To(h flyrpc.MessageHandler) error {
+	b.router.NotFound(h)
+	return b.begin(handled)
+}
+
+// WithCtx unbinds the binding when ctx ends, and returns it. It panics when it is called a second time.
+func (b *Binding) WithCtx(ctx context.Context) *Binding {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx != nil {
+		panic("service: Binding.WithCtx was called before: a binding has one context")
+	}
+	b.ctx = ctx
+	b.stopCtx = context.AfterFunc(ctx, b.Unbind)
+	return b
+}
+
+// begin subscribes, for To or for Next and All.
+func (b *Binding) begin(as bindingState) error {
+	err := b.beginOnce(as)
+	if err == nil {
+		b.svc.announce()
+	}
+	return err
+}
+
+// beginOnce is begin, but for what others are told of it.
+func (b *Binding) beginOnce(as bindingState) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.svc.mu.Lock()
+	defer b.svc.mu.Unlock()
+	switch {
+	case b.state == unbound:
+		return ErrBindingClosed
+	case b.state == as && as == pulled:
+		return nil
+	case b.state != bound:
+		return errors.New("service: the binding has a handler already: To goes once, and not together with Next and All")
+	case b.wrong != nil:
+		return b.wrong
+	case b.ctx != nil && b.ctx.Err() != nil:
+		return ErrBindingClosed
+	}
+	if err := b.svc.listen(); err != nil {
+		return err
+	}
+	if b.server == nil {
+		b.router.Use(b.svc.middleware...)
+		b.serve(b.router)
+	}
+	if err := b.subscribe(); err != nil {
+		return err
+	}
+	b.state = as
+	b.svc.bindings[b] = struct{}{}
+	return nil
+}
+
+// serve makes the server of the binding's requests.
+func (b *Binding) serve(r *flyrpc.Router) {
+	o := &b.svc.opts
+	b.server = r.NewServer(&flyrpc.ServerOpts{
+		MaxMessage: o.MaxMessage, MaxFrame: max(maxFrame, o.maxWhole()), MaxCalls: o.MaxCalls, StreamWindow: window, MessageWindow: o.messageWindow(),
+		KeepaliveTime: -1, Serializers: o.Serializers, Errors: o.Errors, Logger: o.Logger, Zip: o.Zip,
+	})
+}
+
+// subscribe subscribes to the binding's subjects. It is called with mu held.
+func (b *Binding) subscribe() error {
+	if b.durable != nil {
+		return b.consume()
+	}
+	for _, subject := range b.subjects {
+		sub, err := b.svc.bus.Subscribe(Subscribe{
+			Subject: subject, Queue: b.queue, Handler: b.handle, Dropped: b.slow,
+			Pending: b.svc.opts.Pending, PendingBytes: b.svc.opts.PendingBytes,
+		})
+		if err != nil {
+			for _, s := range b.subs {
+				s.Close()
+			}
+			b.subs = nil
+			return err
+		}
+		b.subs = append(b.subs, sub)
+	}
+	return nil
+}
+
+// slow counts what was dropped.
+func (b *Binding) slow(n uint64) {
+	b.stats.dropped.Add(n)
+	b.svc.slow(n)
+}
+
+// serves says why a path isn't one of this binding's.
+func (b *Binding) serves(path []byte) error {
+	subject := b.svc.opts.subject(b.svc.name, SubjectOf(string(path)))
+	for _, pattern := range b.subjects {
+		if pattern == subject || MatchSubject(pattern, subject) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the path %.100q was sent to a subject that isn't its own", path)
+}
+
+// handle takes what opens a call, or offers it.
+func (b *Binding) handle(m *Message) {
+	if m.NoResponders {
+		return
+	}
+	h, body, err := parseHeader(m.Data)
+	if err != nil {
+		b.svc.malformed(m, err)
+		return
+	}
+	offer := 0
+	if h.kind == kindOffer {
+		offer = min(8, len(body))
+	}
+	name, rest, err := cutName(body[offer:])
+	if err == nil && h.kind != kindOpen && h.kind != kindOffer {
+		err = fmt.Errorf("its kind is %d", h.kind)
+	}
+	if err != nil {
+		b.svc.malformed(m, err)
+		return
+	}
+	key := callKey{h.sender, h.call}
+	l, err := b.lane(name)
+	switch {
+	case err != nil && m.Reply != "":
+		_ = b.svc.publish(&Message{Subject: m.Reply, Data: (&header{kind: kindMore, sender: newID(), call: key.call}).append(nil,
+			appendError(nil, 0, flyrpc.BadRequest, err.Error(), true))})
+	case err != nil:
+		b.svc.malformed(m, err)
+	case b.once && !b.first():
+	case h.kind == kindOffer:
+		l.fetch(m, key, body[:offer])
+	default:
+		l.open(m, key, rest, nil)
+	}
+}
+
+// first ends a binding that takes one message, and reports whether this is it.
+func (b *Binding) first() bool {
+	was := b.isUnbound()
+	if !was {
+		b.Unbind()
+	}
+	return !was
+}
+
+// lane returns the lane for a serializer, and makes it if there is none.
+func (b *Binding) lane(ser string) (*lane, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l := b.lanes[ser]; l != nil {
+		return l, nil
+	}
+	if !slices.ContainsFunc(b.svc.opts.Serializers, func(s serializer.Serializer) bool { return s.Name() == ser }) {
+		return nil, fmt.Errorf("no serializer %q is known here", ser)
+	}
+	l := newLane(b, ser)
+	b.lanes[ser] = l
+	b.svc.addLane(l)
+	b.serving.Go(func() { b.server.ServeConn(l.pipe) })
+	return l, nil
+}
+
+// addLane has a lane's inbox served.
+func (s *Service) addLane(l *lane) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lanes[strings.TrimPrefix(l.inbox, s.inboxPrefix)] = l
+}
+
+// forgetLane takes a lane off the books.
+func (b *Binding) forgetLane(l *lane) {
+	b.mu.Lock()
+	if b.lanes[l.ser] == l {
+		delete(b.lanes, l.ser)
+	}
+	b.mu.Unlock()
+	b.svc.mu.Lock()
+	delete(b.svc.lanes, strings.TrimPrefix(l.inbox, b.svc.inboxPrefix))
+	b.svc.mu.Unlock()
+}

@@ -1,0 +1,88 @@
+package service
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/go-flyrpc/flyrpc"
+)
+
+// idMark stands between the path of a durable message and its id, on the way to the link.
+const idMark = "\x02"
+
+// storing is a durable message on its way to the broker.
+type storing struct {
+	l   *link
+	c   *call
+	bus DurableBus
+	m   Message
+	id  string
+}
+
+// store has a request published as a durable message. The broker's acknowledgement is its answer.
+func (l *link) store(c *call, path string, raw []byte) {
+	path, id, _ := strings.Cut(path, idMark)
+	bus, ok := l.svc.bus.(DurableBus)
+	p, err := wholePacket(raw)
+	switch {
+	case !ok:
+		l.fail(c, flyrpc.BadRequest, fmt.Sprintf("SendDurable needs a bus that is a DurableBus, and %T isn't", l.svc.bus), true)
+		return
+	case err != nil || p.flag&flyrpc.FlagStream != 0:
+		l.fail(c, flyrpc.BadRequest, "a durable message can't be an io.Reader, or a stream", true)
+		return
+	}
+	c.subject = l.svc.opts.subject(l.target, SubjectOf(path))
+	p.code = []byte(path)
+	p.flag &^= flyrpc.FlagWait
+	p.dropTimeout()
+	h := header{kind: kindOpen, sender: l.id, call: c.id}
+	data := h.append(nil, appendName(nil, l.svc.opts.Serializer.Name()), appendWhole(nil, &p, nil))
+	go (&storing{l: l, c: c, bus: bus, m: Message{Subject: c.subject, Data: data}, id: id}).publish()
+}
+
+// publish publishes the message and answers the call. The caller's context may have ended it before.
+func (s *storing) publish() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.l.svc.opts.RequestTimeout)
+	defer cancel()
+	_, err := s.bus.PublishDurable(ctx, &s.m, s.id)
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	if err != nil {
+		code := codeOf(err)
+		s.l.fail(s.c, code, err.Error(), code == flyrpc.TooLong || code == flyrpc.BadRequest || code == flyrpc.Busy)
+		return
+	}
+	if s.l.calls[s.c.id] != s.c {
+		return
+	}
+	s.l.forget(s.c)
+	b, _ := flyrpc.AppendPacket(nil, &flyrpc.Packet{Flag: flyrpc.FlagResponse, Sequence: s.c.seq})
+	s.l.pipe.feed(b)
+}
+
+// dropTimeout removes the caller's deadline from a packet, which is handled when the caller has long gone. Metadata that can't be
+// read is left to whoever handles it.
+func (p *packet) dropTimeout() {
+	if p.flag&flyrpc.FlagMeta == 0 {
+		return
+	}
+	n, w := binary.Uvarint(p.payload)
+	if w <= 0 || n > uint64(len(p.payload)-w) {
+		return
+	}
+	block, body := p.payload[w:w+int(n)], p.payload[w+int(n):]
+	var kept []byte
+	for e, err := range flyrpc.ParseMeta(block) {
+		if err != nil {
+			return
+		}
+		if e.ID != flyrpc.MetaTimeout {
+			kept = flyrpc.AppendMeta(kept, e.ID, string(e.Key), e.Value)
+		}
+	}
+	payload := append(binary.AppendUvarint(nil, uint64(len(kept))), kept...)
+	p.payload = append(payload, body...)
+}

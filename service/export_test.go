@@ -1,0 +1,17 @@
+package service
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+)
+
+// HeaderLen is the length of what stands before the body of a bus message.
+const HeaderLen = headerLen
+
+// Seal makes the check sum of a bus message right.
+func Seal(b []byte) []byte {
+	if len(b) >= headerLen {
+		binary.BigEndian.PutUint32(b[2:], crc32.Checksum(b[6:], castagnoli()))
+	}
+	return b
+}

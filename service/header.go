@@ -1,0 +1,115 @@
+package service
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+)
+
+// kind says what a bus message is for.
+type kind uint8
+
+const (
+	kindOpen   kind = iota + 1 // caller to subject: serializer, then the packet that opens a call, or a one-way message
+	kindOffer                  // caller to subject: length of such a packet, serializer; the packet is to be pulled
+	kindPull                   // callee to caller: offset and length of what is to be sent of an offer
+	kindChunk                  // caller to callee: offset, bytes of the offer
+	kindTaken                  // callee to caller: all of an offer has come
+	kindAccept                 // callee to caller: this instance has taken the call, and further frames go to the reply subject
+	kindMore                   // either: a packet of a call that is open
+	kindDrop                   // either: the sender has given the call up; a text says why
+	kindProbe                  // either: is the call still open there?
+	kindAlive                  // either: it is
+	maxKind
+)
+
+const (
+	headerMagic   = 0xf1
+	headerVersion = 1
+	headerLen     = 27
+	// maxName is the longest name of a serializer.
+	maxName = 63
+)
+
+// header stands before everything that services send over a bus:
+//
+//	1 byte 0xf1, 1 byte version (1), 4 bytes CRC-32C of all that follows,
+//	1 byte kind, 8 bytes sender, 8 bytes call, 4 bytes number
+//
+// Numbers are big-endian.
+type header struct {
+	kind   kind
+	sender uint64 // the link or lane that sends
+	call   uint64 // among those of the link that opened it
+	n      uint32 // counts the sender's kindAccept and kindMore of the call
+}
+
+// castagnoli returns the table of CRC-32C, of which the library keeps one.
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
+
+// append appends the header and the parts of its body.
+func (h *header) append(dst []byte, parts ...[]byte) []byte {
+	at := len(dst)
+	dst = append(dst, headerMagic, headerVersion, 0, 0, 0, 0, byte(h.kind))
+	dst = binary.BigEndian.AppendUint64(dst, h.sender)
+	dst = binary.BigEndian.AppendUint64(dst, h.call)
+	dst = binary.BigEndian.AppendUint32(dst, h.n)
+	for _, p := range parts {
+		dst = append(dst, p...)
+	}
+	binary.BigEndian.PutUint32(dst[at+2:], crc32.Checksum(dst[at+6:], castagnoli()))
+	return dst
+}
+
+// parseHeader returns the header of a bus message and its body, which shares b's memory.
+func parseHeader(b []byte) (h header, body []byte, err error) {
+	switch {
+	case len(b) < headerLen:
+		return h, nil, fmt.Errorf("it has %d bytes, the header alone %d", len(b), headerLen)
+	case b[0] != headerMagic:
+		return h, nil, errors.New("it doesn't begin as FlyRPC's do: another program's subject may be the same")
+	case b[1] != headerVersion:
+		return h, nil, fmt.Errorf("it has version %d of the header, %d is known here", b[1], headerVersion)
+	case binary.BigEndian.Uint32(b[2:]) != crc32.Checksum(b[6:], castagnoli()):
+		return h, nil, errors.New("its check sum is wrong: it was cut or changed on the way")
+	}
+	h = header{
+		kind: kind(b[6]), sender: binary.BigEndian.Uint64(b[7:]),
+		call: binary.BigEndian.Uint64(b[15:]), n: binary.BigEndian.Uint32(b[23:]),
+	}
+	if h.kind == 0 || h.kind >= maxKind {
+		return h, nil, fmt.Errorf("its kind is %d, which isn't known", h.kind)
+	}
+	return h, b[headerLen:], nil
+}
+
+// appendName appends the name of a serializer.
+func appendName(dst []byte, name string) []byte {
+	return append(append(dst, byte(len(name))), name...)
+}
+
+// cutName takes such a name off.
+func cutName(b []byte) (name string, rest []byte, err error) {
+	if len(b) == 0 || b[0] > maxName || int(b[0]) > len(b)-1 {
+		return "", nil, errors.New("the name of its serializer is cut")
+	}
+	return string(b[1 : 1+b[0]]), b[1+b[0]:], nil
+}
+
+// appendRange appends an offset and a length.
+func appendRange(dst []byte, offset, length int) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(dst, uint64(offset)), uint32(length))
+}
+
+// cutRange takes them off, as far as they are within n bytes.
+func cutRange(b []byte, n int) (offset, length int, err error) {
+	if len(b) != 12 {
+		return 0, 0, errors.New("the range is cut")
+	}
+	o, l := binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])
+	if o > uint64(n) || uint64(l) > uint64(n)-o {
+		return 0, 0, fmt.Errorf("the range from %d with %d bytes isn't within %d", o, l, n)
+	}
+	return int(o), int(l), nil
+}

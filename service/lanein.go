@@ -1,0 +1,132 @@
+package service
+
+import (
+	"fmt"
+	"time"
+)
+
+// handle takes a frame for a call of this lane.
+func (l *lane) handle(m *Message, h *header, body []byte) {
+	key := callKey{h.sender, h.call}
+	if h.kind == kindChunk {
+		l.chunk(m, key, body)
+		return
+	}
+	if raw := l.accepts(m, h, key, body); raw != nil {
+		l.pipe.feedFrom(raw)
+	}
+}
+
+// accepts handles a frame and returns what of it the connection is to read.
+func (l *lane) accepts(m *Message, h *header, key callKey, body []byte) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.calls[key]
+	if t == nil || t.dropped {
+		if h.kind == kindProbe {
+			l.giveUp(m.Reply, key, "the call isn't open here")
+		} else if h.kind == kindDrop {
+			l.dropPull(key)
+		}
+		return nil
+	}
+	t.heard, t.probed = time.Now(), false
+	switch h.kind {
+	case kindDrop:
+		l.cancel(t)
+	case kindProbe:
+		if m.Reply != "" {
+			a := header{kind: kindAlive, sender: l.id, call: key.call}
+			_ = l.svc.publish(&Message{Subject: m.Reply, Data: a.append(nil)})
+		}
+	case kindMore:
+		return l.more(t, m, h, body)
+	}
+	return nil
+}
+
+// more takes a packet of the caller.
+func (l *lane) more(t *taken, m *Message, h *header, body []byte) []byte {
+	if h.n != t.nIn {
+		l.svc.stats.lost.Add(1)
+		l.giveUp(t.reply, t.key, fmt.Sprintf("a part of the request was lost on the way: number %d came where %d was due", h.n, t.nIn))
+		l.cancel(t)
+		return nil
+	}
+	t.nIn++
+	p, err := wholePacket(body)
+	if err == nil {
+		err = t.guard.check(&p)
+	}
+	if err != nil {
+		l.svc.malformed(m, err)
+		l.giveUp(t.reply, t.key, fmt.Sprintf("a part of the request is malformed: %v", err))
+		l.cancel(t)
+		return nil
+	}
+	return p.withSequence(t.seq)
+}
+
+// giveUp tells a caller that its call is given up.
+func (l *lane) giveUp(reply string, key callKey, why string) {
+	if reply == "" {
+		return
+	}
+	h := header{kind: kindDrop, sender: l.id, call: key.call}
+	_ = l.svc.publish(&Message{Subject: reply, Data: h.append(nil, []byte(why))})
+}
+
+// dropCall takes that a caller has given a call up, wherever it was taken.
+func (l *lane) dropCall(key callKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.calls[key]; t != nil {
+		l.cancel(t)
+	}
+	l.dropPull(key)
+}
+
+// watchOver has a call looked after whose other end sends more than one packet.
+func (l *lane) watchOver(t *taken) {
+	t.streams = true
+	if t.heard.IsZero() {
+		t.heard = time.Now()
+	}
+	if l.watch == nil && !l.over {
+		l.watch = time.AfterFunc(l.svc.opts.ProbeTime, l.probe)
+	}
+}
+
+// probe asks whether callers are there that have been silent.
+func (l *lane) probe() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watch = nil
+	most, more := l.svc.opts.ProbeTime, false
+	for _, t := range l.calls {
+		if !t.streams || t.dropped {
+			continue
+		}
+		more = true
+		switch {
+		case time.Since(t.heard) < most:
+		case t.probed:
+			l.svc.opts.Logger.Warn("service: a caller is gone", "subject", t.reply, "silent", time.Since(t.heard))
+			l.cancel(t)
+		default:
+			t.probed = true
+			h := header{kind: kindProbe, sender: l.id, call: t.key.call}
+			_ = l.svc.publish(&Message{Subject: t.reply, Reply: l.inbox, Data: h.append(nil)})
+		}
+	}
+	if more && !l.over {
+		l.watch = time.AfterFunc(most, l.probe)
+	}
+}
+
+// busy reports whether calls or large messages are under way.
+func (l *lane) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.over && len(l.calls)+len(l.pulls) > 0
+}
