@@ -12,7 +12,7 @@ BIN := $(CURDIR)/.bin
 export GOWORK := $(CURDIR)/go.work
 
 .DEFAULT_GOAL := help
-.PHONY: help test race lint cover build fuzz bench bench-compare conform tools
+.PHONY: help test race lint cover build fuzz bench bench-compare conform nats-chaos tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ cover: ## test, and fail if a package is covered under MINCOVER (85) percent
 build: ## build and vet every module by itself, without the workspace
 	@set -e; for dir in $$($(GO) list -m -f '{{.Dir}}'); do \
 		echo "build $$dir"; \
-		GOWORK=off $(GO) -C "$$dir" build ./...; \
+		GOWORK=off $(GO) -C "$$dir" build -o /dev/null ./...; \
 		GOWORK=off $(GO) -C "$$dir" vet ./...; \
 	done
 
@@ -55,6 +55,9 @@ bench-compare: tools ## compare the benchmarks that match BENCH with those of RE
 conform: ## play the conformance scenarios against FlyRPC, or against the server at ADDR (SECTION alone)
 	@if [ -n "$(ADDR)" ]; then $(GO) run ./internal/wiretest/cmd -dial '$(ADDR)' -section '$(SECTION)'; \
 		else $(GO) test -count=1 -run '^TestConformance' .; fi
+
+nats-chaos: ## restart, kill and cut off brokers and instances of a cluster of three at random, for CHAOSTIME (5m)
+	$(GO) test -race -count=1 -v -timeout 0 -run '^TestChaos$$' ./service/natsbus -chaos $(or $(CHAOSTIME),5m)
 
 tools:
 	@GOWORK=off $(GO) -C internal/tools build -o $(BIN)/ tool

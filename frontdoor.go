@@ -80,9 +80,8 @@ func (s *Server) accept(nc net.Conn, over chan struct{}) bool {
 		s.refusePackets(nc, p)
 		return false
 	}
-	if c, ok := nc.(*websocket.Conn); ok { // the upgrade is behind it
-		c.SetTextLimit(s.maxCommand())
-		return s.start(nc, p, over, nil)
+	if c, ok := nc.(*websocket.Conn); ok {
+		return s.startSocket(c, p, over)
 	}
 	if !shakes && (s.opts.TLS == nil || packets) {
 		return s.start(nc, p, over, nil)

@@ -138,6 +138,7 @@ func TestHelloTwice(t *testing.T) {
 		srv.OnMessage("/add", func(n int) int { return n + 1 })
 		w := wireTo(t, srv)
 		w.hello(plainHello)
+		synctest.Wait()
 		before := srv.Conns()[0].PeerInfo()
 		w.request(9, "fly.hello", `{"flyrpc":2,"serializers":["json"],"agent":"other","message":1}`)
 		if p := w.wantAnswer(9, Conflict, "already"); !isNotProcessed(p) {

@@ -154,6 +154,16 @@ type webConn struct {
 // NetConn returns the connection that it is made of.
 func (c *webConn) NetConn() net.Conn { return c.Conn }
 
+// give takes the connection off HTTP's books, and leaves its pass and over to who serves it from now on.
+func (c *webConn) give() pass {
+	c.once.Do(func() {
+		c.srv.mu.Lock()
+		defer c.srv.mu.Unlock()
+		delete(c.srv.web.conns, c)
+	})
+	return c.pass
+}
+
 // Close closes the connection and takes it off the books.
 func (c *webConn) Close() error {
 	err := c.Conn.Close()

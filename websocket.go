@@ -28,13 +28,26 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		s.refusals.warn(s.ep.log, "flyrpc: WebSocket refused", "peer", r.RemoteAddr, "reason", err.Error())
 		return
 	}
+	if web := webConnOf(r); web != nil { // it has come in already
+		s.startSocket(c, web.give(), web.over)
+		return
+	}
 	s.accept(c, nil)
+}
+
+// startSocket has a WebSocket served: its upgrade is behind it.
+func (s *Server) startSocket(c *websocket.Conn, p pass, over chan struct{}) bool {
+	c.SetTextLimit(s.maxCommand())
+	return s.start(c, p, over, nil)
 }
 
 // unwrapped returns what a connection is made of that has nothing more to add.
 func unwrapped(nc net.Conn) net.Conn {
+	if w, ok := nc.(*webConn); ok {
+		nc = w.Conn
+	}
 	if b, ok := nc.(*begunConn); ok && len(b.begun) == 0 {
-		return b.Conn
+		nc = b.Conn
 	}
 	return nc
 }

@@ -55,6 +55,8 @@ func Packages() map[string]Rule {
 		"internal/wiretest":     {},
 		"internal/wiretest/cmd": {Imports: []string{"internal/wiretest"}, Tests: []string{".", "serializer/..."}},
 
+		"service/natsbus": {Imports: []string{"service"}, Tests: []string{".", "internal/netfault", "serializer/msgpack", "service/bustest"}},
+
 		"examples/...": {Imports: []string{"..."}},
 
 		"benchmarks":                          {Imports: []string{"benchmarks/internal/..."}},
@@ -92,8 +94,8 @@ func Libraries() []Library {
 		{Path: "connectrpc.com/connect", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},
 		{Path: "github.com/bufbuild/protocompile", In: []string{"benchmarks/internal/echopb/generate"}, OneFile: true, Used: true},
 		{Path: "github.com/containerd/ttrpc", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},
-		{Path: "github.com/nats-io/nats-server/v2", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},
-		{Path: "github.com/nats-io/nats.go", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},
+		{Path: "github.com/nats-io/nats-server/v2", In: []string{"benchmarks/internal/peers", "service/natsbus"}, Used: true},
+		{Path: "github.com/nats-io/nats.go", In: []string{"benchmarks/internal/peers", "service/natsbus"}, Used: true},
 		{Path: "gonum.org/v1/plot", In: []string{"benchmarks"}, OneFile: true, Used: true},
 		{Path: "google.golang.org/grpc", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},
 		{Path: "storj.io/drpc", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},

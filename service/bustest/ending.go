@@ -64,6 +64,7 @@ func checkDropped(k *kit) {
 		k.publish(k.a, k.subject("a"), strconv.Itoa(i))
 	}
 	k.flush(k.a)
+	k.flush(k.b) // so that all have come
 	k.until("notice of what was dropped", func() bool { return dropped.Load() > 0 })
 	open()
 	k.until("account of every message", func() bool { return dropped.Load()+uint64(s.count()) >= n+1 })
