@@ -12,7 +12,7 @@ BIN := $(CURDIR)/.bin
 export GOWORK := $(CURDIR)/go.work
 
 .DEFAULT_GOAL := help
-.PHONY: help test race lint cover build fuzz bench bench-compare conform nats-chaos tools
+.PHONY: help test race lint cover build fuzz bench bench-compare conform chaos nats-chaos tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ conform: ## play the conformance scenarios against FlyRPC, or against the server
 
 nats-chaos: ## restart, kill and cut off brokers and instances of a cluster of three at random, for CHAOSTIME (5m)
 	$(GO) test -race -count=1 -v -timeout 0 -run '^TestChaos$$' ./service/natsbus -chaos $(or $(CHAOSTIME),5m)
+
+chaos: ## kill servers for a minute under load, and restart them in order for ten seconds: every call says truly what became of it
+	$(GO) run ./examples/chaos -time 60s -limit 90s
+	$(GO) run ./examples/chaos -time 10s -limit 30s -every 500ms -orderly
 
 tools:
 	@GOWORK=off $(GO) -C internal/tools build -o $(BIN)/ tool

@@ -81,7 +81,7 @@ func (s *Server) accept(nc net.Conn, over chan struct{}) bool {
 		return false
 	}
 	if c, ok := nc.(*websocket.Conn); ok {
-		return s.startSocket(c, p, over)
+		return s.startWeb(c, p, over)
 	}
 	if !shakes && (s.opts.TLS == nil || packets) {
 		return s.start(nc, p, over, nil)

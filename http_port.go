@@ -154,16 +154,6 @@ type webConn struct {
 // NetConn returns the connection that it is made of.
 func (c *webConn) NetConn() net.Conn { return c.Conn }
 
-// give takes the connection off HTTP's books, and leaves its pass and over to who serves it from now on.
-func (c *webConn) give() pass {
-	c.once.Do(func() {
-		c.srv.mu.Lock()
-		defer c.srv.mu.Unlock()
-		delete(c.srv.web.conns, c)
-	})
-	return c.pass
-}
-
 // Close closes the connection and takes it off the books.
 func (c *webConn) Close() error {
 	err := c.Conn.Close()
@@ -178,6 +168,18 @@ func (c *webConn) Close() error {
 		c.srv.tellEnded()
 	})
 	return err
+}
+
+// leave takes the connection off HTTP's books, as it is another protocol's from now on, which has its pass then, and closes over when it has
+// ended.
+func (c *webConn) leave() (p pass, over chan struct{}) {
+	c.once.Do(func() {
+		c.srv.mu.Lock()
+		delete(c.srv.web.conns, c)
+		c.srv.mu.Unlock()
+		p, over = c.pass, c.over
+	})
+	return p, over
 }
 
 // serveHTTP serves a connection that begins with an HTTP method.

@@ -28,28 +28,32 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		s.refusals.warn(s.ep.log, "flyrpc: WebSocket refused", "peer", r.RemoteAddr, "reason", err.Error())
 		return
 	}
-	if web := webConnOf(r); web != nil { // it has come in already
-		s.startSocket(c, web.give(), web.over)
+	wc := webConnOf(r)
+	if wc == nil {
+		s.accept(c, nil)
 		return
 	}
-	s.accept(c, nil)
-}
-
-// startSocket has a WebSocket served: its upgrade is behind it.
-func (s *Server) startSocket(c *websocket.Conn, p pass, over chan struct{}) bool {
-	c.SetTextLimit(s.maxCommand())
-	return s.start(c, p, over, nil)
+	p, over := wc.leave()
+	if !s.startWeb(c, p, over) && over != nil {
+		close(over)
+	}
 }
 
 // unwrapped returns what a connection is made of that has nothing more to add.
 func unwrapped(nc net.Conn) net.Conn {
-	if w, ok := nc.(*webConn); ok {
-		nc = w.Conn
+	if c, ok := nc.(*webConn); ok {
+		nc = c.Conn
 	}
 	if b, ok := nc.(*begunConn); ok && len(b.begun) == 0 {
-		nc = b.Conn
+		return b.Conn
 	}
 	return nc
+}
+
+// startWeb has a WebSocket served whose upgrade is done. It is start.
+func (s *Server) startWeb(c *websocket.Conn, p pass, over chan struct{}) bool {
+	c.SetTextLimit(s.maxCommand())
+	return s.start(c, p, over, nil)
 }
 
 // webSocket returns the WebSocket that the connection is, or is made of, or nil.

@@ -27,6 +27,14 @@ func TestWebSocket(t *testing.T) {
 			srv := echoServer(t, nil)
 			return srv, dialWeb(t, mounted(t, srv), nil)
 		},
+		"one port": func(t *testing.T) (*Server, *Client) {
+			srv := echoServer(t, &ServerOpts{MaxConns: 1})
+			return srv, dialWeb(t, "ws://"+listenOn(t, srv, "tcp://127.0.0.1:0")+"/any/path", nil)
+		},
+		"one port of TLS, wss": func(t *testing.T) (*Server, *Client) {
+			srv := echoServer(t, &ServerOpts{TLS: world.server, MaxConns: 1})
+			return srv, dialWeb(t, "wss://"+listenOn(t, srv, "tls://127.0.0.1:0")+"/any/path", &ClientOpts{TLS: world.client})
+		},
 		"mounted in HTTPS": func(t *testing.T) (*Server, *Client) {
 			srv := echoServer(t, nil)
 			web := httptest.NewUnstartedServer(srv)
@@ -372,10 +380,10 @@ func TestWebSocketRefusals(t *testing.T) {
 // TestWebSocketLimits counts WebSockets as connections.
 func TestWebSocketLimits(t *testing.T) {
 	srv := echoServer(t, &ServerOpts{MaxConns: 1})
-	addr := mounted(t, srv)
+	addr := "ws://" + listenOn(t, srv, "tcp://127.0.0.1:0")
 	cli := dialWeb(t, addr, nil)
 	_, err := Dial(bounded(t), addr, quietOpts(nil))
-	wantErr(t, err, Busy, NotProcessed)
+	wantErr(t, err, Busy, NotSent)
 	cli.Close()
 	if !eventually(func() bool { return len(srv.Conns()) == 0 }) {
 		t.Error("the connection stays on the books")
