@@ -50,7 +50,7 @@ func (o *ClientOpts) checkPlain(addr string) error {
 	if secure == "" {
 		return nil
 	}
-	return localErr(BadRequest, NotSent, nil, "ClientOpts.TLS is set, and %s is without TLS: write %s://%s%s", u.Redacted(), secure, u.Host, u.Path)
+	return localErr(BadRequest, NotSent, nil, "ClientOpts.TLS is set, and %s is %s without TLS: write %s://%s%s", u.Redacted(), strings.ToUpper(u.Scheme), secure, u.Host, u.Path)
 }
 
 // checkPlain refuses to listen on addr if it can't speak TLS, which the server was told to.
