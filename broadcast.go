@@ -33,6 +33,7 @@ type broadcastKey struct {
 	minZip     int
 	zipCode    compress.Method
 	learns     bool
+	json       bool
 }
 
 // castFrame is a broadcast in one form.
@@ -45,7 +46,7 @@ type castFrame struct {
 // the same form.
 func (c *Conn) cast(encoded map[broadcastKey]*castFrame, path string, message any) error {
 	m := c.settled()
-	key := broadcastKey{m.ser.Name(), m.v1, m.zipBody, m.minZip, m.zipCode, m.codes > 0}
+	key := broadcastKey{m.ser.Name(), m.v1, m.zipBody, m.minZip, m.zipCode, m.codes > 0, m.json}
 	f := encoded[key]
 	if f == nil {
 		f = &castFrame{frame: frame{code: path, path: true}}

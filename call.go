@@ -3,6 +3,7 @@ package flyrpc
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"io"
 	"math"
 	"time"
@@ -175,6 +176,9 @@ func (c *Conn) compose(ctx context.Context, m *mode, call *Outgoing, f *frame, e
 		enc, kind, err = encodeBody(e.take(&c.ep.bufs, rawLen(call.Message)), call.Message, m.ser, m.v1)
 		if err != nil {
 			return meta, 0, localErr(BadRequest, NotSent, err, "%v", err)
+		}
+		if m.json && kind == encodedBody && len(enc) > 0 && !json.Valid(enc) {
+			return meta, 0, localErr(BadRequest, NotSent, nil, "%s is encoded as %.40q, which is no JSON", typeName(call.Message), enc)
 		}
 		f.body, f.keep = enc, true
 	}

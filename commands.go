@@ -11,6 +11,7 @@ import (
 	"github.com/go-flyrpc/flyrpc/internal/command"
 	"github.com/go-flyrpc/flyrpc/serializer"
 	jsonser "github.com/go-flyrpc/flyrpc/serializer/json"
+	"github.com/go-flyrpc/flyrpc/transport/websocket"
 )
 
 // commandReserve is how many bytes a command may have beside its body.
@@ -143,6 +144,9 @@ func (s *Server) ServeCommands(nc net.Conn, codec CommandCodec) (*Conn, error) {
 		nc.Close()
 		return nil, p.refusal
 	}
+	if ws, is := nc.(*websocket.Conn); is {
+		ws.SetTextLimit(s.maxCommand())
+	}
 	tc, ok := nc.(textConn)
 	if !ok {
 		tc = newLineConn(nc, s)
@@ -182,7 +186,7 @@ func (s *Server) commandMode(codec CommandCodec) *mode {
 		ser = codec.Bodies()
 	}
 	return &mode{
-		whole: true, foreign: true, ser: ser, maxMessage: l.maxMessage, maxFrame: l.maxWhole(),
+		whole: true, foreign: true, json: ser.Name() == jsonser.Serializer.Name(), ser: ser, maxMessage: l.maxMessage, maxFrame: l.maxWhole(),
 		peer: PeerInfo{Agent: "JSON commands", Serializer: ser.Name(), MaxCalls: l.maxCalls},
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-flyrpc/flyrpc/internal/command"
 	"github.com/go-flyrpc/flyrpc/serializer"
+	"github.com/go-flyrpc/flyrpc/transport/websocket"
 )
 
 // maxOpenKeys is how many commands may be open, or answered and not yet written, on a connection. The reader stops there.
@@ -41,6 +42,7 @@ type commandConn struct {
 	keys    map[string]struct{}     // the keys of those that are open
 	calls   map[string]uint16       // calls of this end by their keys
 	sent    map[uint16]string       // the same the other way round
+	writing int                     // commands that are open no more, whose answers the transport may not have taken
 	changed chan struct{}           // capacity 1: open or calls have changed
 	done    chan struct{}
 	closing sync.Once
@@ -94,8 +96,12 @@ func (t *commandConn) ser() serializer.Serializer { return t.codec.Bodies() }
 
 // begin ends the handshake's limits.
 func (t *commandConn) begin() error {
-	if l, ok := t.textConn.(*lineConn); ok {
-		l.served()
+	pace := &textPace{conn: t.textConn, limits: t.limits}
+	switch c := t.textConn.(type) {
+	case *lineConn:
+		c.lines.SetBefore(pace.bound)
+	case *websocket.Conn:
+		c.SetTextWait(pace.bound)
 	}
 	return t.textConn.SetReadDeadline(time.Time{})
 }
@@ -201,7 +207,7 @@ func (t *commandConn) finish() error {
 			return nil
 		}
 		t.mu.Lock()
-		n := len(t.open)
+		n := len(t.open) + t.writing
 		t.mu.Unlock()
 		if n == 0 {
 			return io.EOF
@@ -278,6 +284,10 @@ func (t *commandConn) takeFault(key []byte, code Code, message string) {
 
 // takeOwn answers a command without anybody else.
 func (t *commandConn) takeOwn(key []byte, action string, body []byte) {
+	if _, long := t.nameOf(key); long {
+		t.takeFault(nil, BadRequest, longKey().Message)
+		return
+	}
 	seq, err := t.enter(key, &ownAnswer{action, body})
 	if err != nil { // of the key alone, which is not for its own answers
 		return

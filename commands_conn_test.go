@@ -348,7 +348,7 @@ func TestCommandsRogueJSON(t *testing.T) {
 		if cmd := end.command(); cmd.Action != "drs.exception" || cmd.Key != "2" || !strings.Contains(string(cmd.Body), "INTERNAL") {
 			t.Errorf("got %+v", cmd)
 		}
-		if err := conn.SendMessage(context.Background(), "note", []any{rogue("]")}); err != nil {
+		if err := conn.SendPacket(&Packet{Code: "note", Payload: []byte("]")}); err != nil { // by who makes packets itself
 			t.Fatal(err)
 		}
 		end.wantEnd()

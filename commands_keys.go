@@ -1,6 +1,7 @@
 package flyrpc
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -15,7 +16,7 @@ func (t *commandConn) enter(key []byte, own *ownAnswer) (uint16, *Error) {
 	if own != nil {
 		name = ""
 	} else if long {
-		return 0, Errorf(BadRequest, "the key has more than %d bytes", command.MaxKey)
+		return 0, longKey()
 	}
 	if _, dup := t.keys[name]; dup {
 		return 0, Errorf(Conflict, "a command with the key %s is open already", strings.ToValidUTF8(string(key), "\uFFFD"))
@@ -26,9 +27,11 @@ func (t *commandConn) enter(key []byte, own *ownAnswer) (uint16, *Error) {
 	if name != "" {
 		t.keys[name] = struct{}{}
 	}
-	t.open[t.lastSeq] = &openCommand{key: key, name: name, own: own}
+	t.open[t.lastSeq] = &openCommand{key: bytes.Clone(key), name: name, own: own}
 	return t.lastSeq, nil
 }
+
+func longKey() *Error { return Errorf(BadRequest, "the key has more than %d bytes", command.MaxKey) }
 
 // nameOf returns what tells a key from others, which is "" for none and for empty text, and whether it is too long.
 func (t *commandConn) nameOf(key []byte) (name string, long bool) {

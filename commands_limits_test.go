@@ -237,7 +237,7 @@ func TestCommandsCarriers(t *testing.T) {
 	t.Run("nc", func(t *testing.T) {
 		nc, err := exec.LookPath("nc")
 		if err != nil {
-			t.Skip("there is no nc")
+			t.Fatal("nc is missing: apt-get install netcat-openbsd")
 		}
 		l, _ := listen(t, nil, "tcp", "127.0.0.1:0")
 		host, port, _ := net.SplitHostPort(l.Addr().String())

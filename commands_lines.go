@@ -15,7 +15,6 @@ type lineConn struct {
 	net.Conn
 	lines  *command.Lines
 	limits *limits
-	began  time.Time // when the line came of which a part has come; zero if there is none
 	out    []byte
 }
 
@@ -30,21 +29,25 @@ func (c *lineConn) NetConn() net.Conn { return c.Conn }
 // ReadText returns the next line.
 func (c *lineConn) ReadText() ([]byte, error) { return c.lines.Next() }
 
-// served has lines bounded by ReadTimeout from now on.
-func (c *lineConn) served() { c.lines.SetBefore(c.bound) }
+// textPace bounds by ReadTimeout how long a command takes to come, once a part of it has.
+type textPace struct {
+	conn   net.Conn
+	limits *limits
+	began  time.Time // when that part came; zero if there is none
+}
 
-// bound sets the deadline for the rest of a line of which n bytes have come.
-func (c *lineConn) bound(n int) error {
+// bound sets the deadline for the rest of a command of which n bytes have come.
+func (p *textPace) bound(n int) error {
 	switch {
 	case n > 0:
-		if c.began.IsZero() {
-			c.began = time.Now()
+		if p.began.IsZero() {
+			p.began = time.Now()
 		}
 		steps := time.Duration(1 + n/largeBody)
-		return c.Conn.SetReadDeadline(c.began.Add(min(c.limits.readTimeout, forEver/steps) * steps))
-	case !c.began.IsZero():
-		c.began = time.Time{}
-		return c.Conn.SetReadDeadline(time.Time{})
+		return p.conn.SetReadDeadline(p.began.Add(min(p.limits.readTimeout, forEver/steps) * steps))
+	case !p.began.IsZero():
+		p.began = time.Time{}
+		return p.conn.SetReadDeadline(time.Time{})
 	}
 	return nil
 }

@@ -38,6 +38,9 @@ func (t *commandConn) Write(b []byte) (int, error) {
 			return 0, err
 		}
 	}
+	t.mu.Lock()
+	t.writing = 0
+	t.mu.Unlock()
 	t.change()
 	return len(b), t.textConn.SetWriteDeadline(time.Time{})
 }
@@ -106,6 +109,9 @@ func (t *commandConn) commandOf(h *header, meta, body []byte) (*command.Command,
 func (t *commandConn) answerOf(h *header, meta, body []byte) (*command.Command, error) {
 	t.mu.Lock()
 	open := t.open[h.seq]
+	if open != nil {
+		t.writing++
+	}
 	delete(t.open, h.seq)
 	if open != nil && open.name != "" {
 		delete(t.keys, open.name)

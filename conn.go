@@ -48,6 +48,7 @@ type mode struct {
 	v1         bool
 	whole      bool // calls and messages in one packet each: no items, no pieces, no credit. So it is with version 1
 	foreign    bool // it doesn't know FlyRPC's own packets, nor limits: no bye, no pings to keep it alive. So it is with version 1
+	json       bool // packets become JSON commands: what is encoded is checked before it is sent, as it could end others
 	http       bool // one call by HTTP: what the other end sends doesn't say what it is, and it can't be called
 	packet     int  // the most bytes of a packet, over datagrams; else 0
 	ser        serializer.Serializer
@@ -338,7 +339,7 @@ func (c *Conn) lostError(reason error) *Error {
 // read it, or ctx ends.
 func (c *Conn) linger(ctx context.Context, reason error) {
 	c.resume()
-	if err := c.proto.out.drain(ctx); err == nil {
+	if err := c.proto.out.drain(ctx); err == nil && !c.handedOver.Load() {
 		c.sayWhy(reason)
 		if half, ok := c.proto.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 			c.awaitEnd(ctx)

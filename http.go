@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -81,6 +82,7 @@ type httpCall struct {
 	out  *http.ResponseController
 	meta Metadata // of the reply
 	rt   *route
+	sent bool // the answer is written to its end
 	raw  bool // the answer is bytes
 	sse  bool // it is server-sent events
 	body *pacedBody
@@ -137,7 +139,10 @@ func (c *httpCall) call() error {
 		up = c.upload(st)
 		defer up.end()
 	}
-	return c.answer(ctx, st, up)
+	if err := c.answer(ctx, st, up); err != nil {
+		c.fail(err)
+	}
+	return nil
 }
 
 // route finds the route that the request is for and the path to call: the URL's, or else that without the first slash.
@@ -184,6 +189,9 @@ type pacedBody struct {
 	since time.Time // zero: it may take its time
 	n     int64     // bytes that have come since
 	done  bool      // it was read to its end
+
+	mu   sync.Mutex
+	over bool // nobody wants more: the deadline isn't set any more
 }
 
 // start begins to measure.
@@ -195,13 +203,30 @@ func (b *pacedBody) start() {
 // rest stops measuring.
 func (b *pacedBody) rest() {
 	b.since = time.Time{}
-	_ = b.c.out.SetReadDeadline(time.Time{})
+	b.bound(time.Time{})
+}
+
+// bound sets the time until which more has to come, unless nobody wants it any more.
+func (b *pacedBody) bound(t time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.over {
+		_ = b.c.out.SetReadDeadline(t)
+	}
+}
+
+// end bounds a Read that waits, and those to come, for good. It reports false if the connection can't do that.
+func (b *pacedBody) end(t time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+	return b.c.out.SetReadDeadline(t) == nil
 }
 
 // pace sets the time until which more has to come.
 func (b *pacedBody) pace() {
 	limit := b.c.web.srv.ep.limits.readTimeout
-	_ = b.c.out.SetReadDeadline(b.since.Add(min(limit, forEver/(1+time.Duration(b.n/paceBytes))) * (1 + time.Duration(b.n/paceBytes))))
+	b.bound(b.since.Add(min(limit, forEver/(1+time.Duration(b.n/paceBytes))) * (1 + time.Duration(b.n/paceBytes))))
 }
 
 // paceBytes is what has to come within ReadTimeout.

@@ -117,13 +117,14 @@ func (c *httpCall) write(status int, contentType string, body []byte) {
 	}
 	c.writeHeader(status)
 	_ = c.send(body)
+	c.sent = true
 }
 
 // writeHeader sends the header of an answer.
 func (c *httpCall) writeHeader(status int) {
 	h := c.w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	if !c.body.done { // net/http would wait for the rest of it before it answers, and it may come after the answer
+	if !c.body.done && c.r.ProtoMajor == 1 { // net/http would wait for the rest of it before it answers, and it may come after the answer
 		h.Set("Connection", "close")
 	}
 	addMeta(h, "", c.meta)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"strings"
 	"testing"
@@ -195,5 +196,36 @@ func TestHTTPStatusDoc(t *testing.T) {
 	}
 	if len(codes) > 0 {
 		t.Errorf("not in the table: %v", codes)
+	}
+}
+
+// Over HTTP/2 an answer that comes before the body has ended closes nothing: other calls share the connection.
+func TestHTTPMountedKeepsHTTP2(t *testing.T) {
+	srv := quietServer(t, nil)
+	webHandlers(srv)
+	web := httptest.NewUnstartedServer(srv)
+	web.EnableHTTP2 = true
+	web.StartTLS()
+	defer web.Close()
+	for i := range 3 {
+		reused := false
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, web.URL+"/sum", strings.NewReader("{\"ID\":1}\n{\"ID\":2}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := web.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(b) != "3\n" || resp.ProtoMajor != 2 {
+			t.Errorf("got %q, %v, by %s", b, err, resp.Proto)
+		}
+		if reused != (i > 0) {
+			t.Errorf("call %d: the connection is an old one: %v", i, reused)
+		}
+		time.Sleep(50 * time.Millisecond) // the end of a connection would be heard of meanwhile
 	}
 }

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -132,7 +135,7 @@ func TestHTTPBodyLeft(t *testing.T) {
 			_, _ = io.WriteString(nc, "POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n1")
 			resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
 			if err != nil || resp.StatusCode != status || !resp.Close {
-				t.Fatalf("%+v, %v", resp, err)
+				t.Fatalf("%s: %+v, %v", path, resp, err)
 			}
 			_, _ = io.WriteString(nc, "POST /hidden HTTP/1.1\r\nHost: x\r\n\r\n")
 			if _, err := io.Copy(io.Discard, nc); err != nil && !isReset(err) {
@@ -249,3 +252,43 @@ func TestHTTPItemKinds(t *testing.T) {
 type wideJSON struct{}
 
 func (wideJSON) MarshalJSON() ([]byte, error) { return []byte("{\n  \"a\": 1\n}"), nil }
+
+// The answer of a handler that leaves its body arrives at a client that sends all of that before it reads.
+func TestHTTPAnswerBeforeBody(t *testing.T) {
+	srv := quietServer(t, nil)
+	srv.OnMessage("/none", func(iter.Seq2[int, error]) string { return "answer" })
+	srv.OnMessage("/reader", func(io.Reader) string { return "answer" })
+	srv.OnMessage("/late", func(r io.Reader) string { time.Sleep(10 * time.Millisecond); return "answer" })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go srv.Serve(l)
+	body := strings.Repeat(strings.Repeat("1\n", 1<<12), 12)
+	for i, path := range []string{"/none", "/reader", "/late", "/missing"} {
+		for _, chunked := range []bool{false, true} {
+			nc, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			request := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+			if chunked {
+				request = fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", path, len(body), body)
+			}
+			for part := range slices.Chunk([]byte(request), 16<<10) {
+				if _, err := nc.Write(part); err != nil {
+					t.Fatalf("%s, chunked %v: %v", path, chunked, err)
+				}
+				time.Sleep(2 * time.Millisecond)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+			if err != nil {
+				t.Fatalf("%s, chunked %v: %v", path, chunked, err)
+			}
+			if b, err := io.ReadAll(resp.Body); err != nil || i < 3 && string(b) != "answer" {
+				t.Errorf("%s, chunked %v: %q, %v", path, chunked, b, err)
+			}
+			nc.Close()
+		}
+	}
+}

@@ -92,11 +92,19 @@ func (u *upload) cause(err error) error {
 	return err
 }
 
-// end ends the sending: nobody takes it any more.
+// end ends the sending: nobody takes it any more. A client of HTTP/1 that has its answer may send on for lingerFor, so that closing
+// doesn't take the answer from it: net/http reads the rest, unless a Read has failed.
 func (u *upload) end() {
-	if u.c.out.SetReadDeadline(time.Unix(1, 0)) == nil { // else it ends when net/http closes the body
-		<-u.done
+	limit := time.Unix(1, 0)
+	if u.c.sent && u.c.r.ProtoMajor == 1 {
+		_ = u.c.out.Flush()
+		limit = time.Now().Add(lingerFor)
 	}
+	if !u.c.body.end(limit) { // it ends when net/http closes the body
+		return
+	}
+	<-u.done
+	u.c.body.end(time.Now().Add(lingerFor))
 }
 
 // faultReader remembers what reading has failed with.

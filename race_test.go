@@ -118,7 +118,7 @@ func (m medium) connect(t *testing.T) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cli := NewClientConn(conn, &ClientOpts{Logger: new(pairLog).logger()})
+	cli := NewClientConn(conn, &ClientOpts{Logger: new(pairLog).logger(), HelloTimeout: patience})
 	register(cli)
 	if err := cli.Connect(bounded(t)); err != nil {
 		t.Fatal(err)
@@ -151,7 +151,7 @@ func (m medium) comeAndGo(t *testing.T, stop <-chan struct{}, abrupt bool) {
 			t.Error(err)
 			return
 		}
-		cli := NewClientConn(conn, &ClientOpts{Logger: new(pairLog).logger()})
+		cli := NewClientConn(conn, &ClientOpts{Logger: new(pairLog).logger(), HelloTimeout: patience})
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		pending := cli.Go(ctx, "/wait", nil, nil)
 		if got, err := Call[string](ctx, cli, "/echo", fmt.Sprint(i)); err != nil || got != fmt.Sprint(i) {
@@ -167,6 +167,10 @@ func (m medium) comeAndGo(t *testing.T, stop <-chan struct{}, abrupt bool) {
 		}
 		cancel()
 		cli.Close()
+		if cli.Conn() == nil {
+			t.Error("it was never connected")
+			return
+		}
 		<-cli.Conn().ended
 	}
 }

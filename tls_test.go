@@ -213,6 +213,7 @@ func TestHandshakePanics(t *testing.T) {
 					wantText(t, text.String(), "level=ERROR", "at the disco", "readClientHello")
 				}
 				connectTLS(t, far(srv), world.client, nil)
+				synctest.Wait() // the client may be served before the door is closed behind it
 				srv.mu.Lock()
 				defer srv.mu.Unlock()
 				if n := srv.admission.n; n != 1 || len(srv.entrants) > 0 {

@@ -385,7 +385,7 @@ func TestWebSocketLimits(t *testing.T) {
 	_, err := Dial(bounded(t), addr, quietOpts(nil))
 	wantErr(t, err, Busy, NotSent)
 	cli.Close()
-	if !eventually(func() bool { return len(srv.Conns()) == 0 }) {
+	if !eventually(func() bool { srv.mu.Lock(); defer srv.mu.Unlock(); return srv.admission.n == 0 }) {
 		t.Error("the connection stays on the books")
 	}
 	dialWeb(t, addr, nil)

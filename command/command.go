@@ -13,12 +13,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/go-flyrpc/flyrpc"
 	"github.com/go-flyrpc/flyrpc/internal/command"
 	"github.com/go-flyrpc/flyrpc/serializer"
 	"github.com/go-flyrpc/flyrpc/transport"
+	"github.com/go-flyrpc/flyrpc/transport/websocket"
 )
 
 // The actions of the protocol itself.
@@ -48,9 +50,10 @@ type Options struct {
 	// Codec is how commands are written on connections that are dialled, or given to Connect. Those that Listen and Serve accept
 	// speak JSON. Default: JSON.
 	Codec Codec
-	// DialTLS is how Dial connects to tls:// addresses. Default: nil, the system's authorities and no certificate.
+	// DialTLS is how Dial connects to tls:// and wss:// addresses. Default: nil, the system's authorities and no certificate.
 	DialTLS *tls.Config
-	// Transports are more ways to dial, by their URL schemes, beside tcp, tls and unix.
+	// Transports are more ways to dial, by their URL schemes, beside tcp, tls, unix, ws and wss, or instead of these: a
+	// websocket.Transport with a Header, say.
 	Transports []transport.Transport
 }
 
@@ -111,10 +114,10 @@ func (c *Conn) Authenticate(ctx context.Context, credentials any) error {
 	return c.Call(ctx, "fly.hello", map[string]any{"auth": credentials}, nil)
 }
 
-// Dial connects to a URL, such as tcp://localhost:7000, tls://example.com:7000 or unix:///run/fly.sock, or to a
+// Dial connects to a URL, such as tcp://localhost:7000, tls://example.com:7000, unix:///run/fly.sock or wss://example.com/path, or to a
 // bare host:port, which means TCP. ctx bounds the dialling alone. Then it is as Connect.
 func (p *Processor) Dial(ctx context.Context, addr string) (*Conn, error) {
-	table, err := transport.NewTable(append([]transport.Transport{transport.TLS{Config: p.opts.DialTLS}}, p.opts.Transports...)...)
+	table, err := transport.NewTable(p.opts.transports()...)
 	if err != nil {
 		return nil, fmt.Errorf("command: %w", err)
 	}
@@ -123,6 +126,20 @@ func (p *Processor) Dial(ctx context.Context, addr string) (*Conn, error) {
 		return nil, fmt.Errorf("command: %w", err)
 	}
 	return p.Connect(nc)
+}
+
+// transports returns the given transports, and the ways to dial that none of them replaces.
+func (o *Options) transports() []transport.Transport {
+	all := slices.Clone(o.Transports)
+	for _, own := range []transport.Transport{transport.TLS{Config: o.DialTLS}, websocket.Transport{TLS: o.DialTLS}} {
+		replaces := func(t transport.Transport) bool {
+			return t != nil && slices.ContainsFunc(t.Schemes(), func(s string) bool { return slices.Contains(own.Schemes(), s) })
+		}
+		if !slices.ContainsFunc(o.Transports, replaces) {
+			all = append(all, own)
+		}
+	}
+	return all
 }
 
 // Connect speaks commands on nc, which belongs to the Processor from then on, and is closed with an error. Whoever has opened nc is trusted:

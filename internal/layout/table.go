@@ -32,7 +32,7 @@ func Packages() map[string]Rule {
 		"transport/websocket":     {Imports: []string{"transport"}, Tests: []string{"transport/..."}},
 		"transport/transporttest": {Imports: []string{"transport"}, Tests: []string{"transport/..."}},
 
-		"command":    {Imports: []string{".", "internal/command", "serializer", "transport"}, Tests: []string{"serializer/..."}},
+		"command":    {Imports: []string{".", "internal/command", "serializer", "transport", "transport/websocket"}, Tests: []string{"serializer/..."}},
 		"flyrpctest": {Imports: []string{".", "transport"}, Tests: []string{".", "flyrpctest", "serializer/...", "transport"}},
 		"middleware": {Imports: []string{"."}, Tests: []string{"transport"}},
 

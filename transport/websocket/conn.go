@@ -29,7 +29,7 @@ const closeWait = time.Second
 // a connection that ends without a close frame an error that matches io.ErrUnexpectedEOF. An
 // error of Read other than that of a deadline stays, and Close then tells the other end what was wrong, if it was this end that found it.
 //
-// All methods may run concurrently, except that StartMessage, SetReadLimit and SetTextLimit say otherwise.
+// All methods may run concurrently, except that StartMessage, SetReadLimit, SetTextLimit and SetTextWait say otherwise.
 //
 // A connection over a TCP socket that nobody reads from or writes to holds less than 1 KiB and the request's header, beside the
 // socket: see Socket and Trim.
@@ -41,10 +41,11 @@ type Conn struct {
 
 	readMu  sync.Mutex
 	in      decoder
-	kind    byte   // what the first message was: opText, opBinary, or 0
-	unread  []byte // has come and wasn't taken apart yet
-	text    []byte // of a text message that hasn't come as a whole
-	readErr error  // stays
+	kind    byte              // what the first message was: opText, opBinary, or 0
+	unread  []byte            // has come and wasn't taken apart yet
+	text    []byte            // of a text message that hasn't come as a whole
+	waits   func(n int) error // SetTextWait's; may be nil
+	readErr error             // stays
 
 	writeMu   sync.Mutex
 	out       encoder
@@ -79,6 +80,11 @@ func (c *Conn) SetReadLimit(n int) { c.in.limit = limitOf(n) }
 
 // SetTextLimit does for text messages what SetReadLimit does for binary ones.
 func (c *Conn) SetTextLimit(n int) { c.in.textLimit = limitOf(n) }
+
+// SetTextWait has before called whenever ReadText is about to wait for bytes, with the number of those that have come of a message that isn't
+// complete, and one more for what there is of a frame: 0 between messages. So before may set a read deadline. Its error is
+// returned by ReadText, which may be repeated. SetTextWait may not be called while a Read or ReadText runs.
+func (c *Conn) SetTextWait(before func(n int) error) { c.waits = before }
 
 func limitOf(n int) uint64 {
 	if n <= 0 {

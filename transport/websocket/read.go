@@ -171,6 +171,9 @@ func (c *Conn) ReadText() ([]byte, error) {
 	}
 	for {
 		if len(c.unread) == 0 && c.in.waits() {
+			if err := c.beforeWait(); err != nil {
+				return nil, err
+			}
 			b := make([]byte, readAtOnce)
 			n, err := c.nc.Read(b)
 			if c.unread = b[:n]; n == 0 {
@@ -185,6 +188,18 @@ func (c *Conn) ReadText() ([]byte, error) {
 			return text, err
 		}
 	}
+}
+
+// beforeWait calls what SetTextWait has set.
+func (c *Conn) beforeWait() error {
+	if c.waits == nil {
+		return nil
+	}
+	n := len(c.text)
+	if c.in.amid() {
+		n++
+	}
+	return c.waits(n)
 }
 
 // takeText takes what has come apart, up to the end of a message, which it returns.
