@@ -24,7 +24,7 @@ func (t *callTable) abandonSlot(s *slot) (given bool, st *Stream) {
 	if t.retire {
 		t.account(s)
 		if t.rest > 0 {
-			t.retireNumber(s) // s itself isn't used again: its caller still looks at its sequence
+			t.giveUpNumber(s) // s itself isn't used again: its caller still looks at its sequence
 		} else {
 			t.retired = append(t.retired, s)
 		}

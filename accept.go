@@ -92,6 +92,7 @@ func (c *Conn) answerHello(p *received) error {
 // refuseHello answers hello with the error that refuses it.
 func (c *Conn) refuseHello(p *received, err error) {
 	w := c.ep.errors.toWire(err)
+	c.fitError(&w)
 	c.farewell(&frame{
 		flag: FlagResponse, seq: p.seq, code: string(w.code), body: []byte(w.message),
 		meta: AppendMeta(nil, MetaNotProcessed, "", ""),

@@ -45,6 +45,7 @@ type callTable struct {
 	closed    bool
 	rest      time.Duration   // over datagrams: for how long a slot's number isn't used after a call
 	resting   []restingNumber // such numbers, the first to be free first
+	givenUp   []restingNumber // those of calls that may still run; used when all else is taken
 	rested    *time.Timer     // until a number is free that somebody waits for; nil if nobody does
 	lost      *time.Timer
 	onLost    func() // too many answers don't come
@@ -80,7 +81,9 @@ func (t *callTable) acquire(ctx context.Context) (s *slot, busy bool, err error)
 	limit := t.limit
 	w := &waiter{got: make(chan *slot, 1)}
 	t.waiting = append(t.waiting, w)
-	t.awaitRested()
+	if t.rest > 0 {
+		t.awaitRested()
+	}
 	t.mu.Unlock()
 	s, err = await(ctx, w.got, "one of %d calls that the other end takes", limit)
 	if err == nil {
@@ -147,11 +150,16 @@ func (t *callTable) acquirePing() (*slot, error) {
 	if t.pings == maxPings || !t.numbered() {
 		return nil, localErr(Busy, NotSent, nil, "%d pings are in flight", maxPings)
 	}
-	t.pings++
+	return t.openPing(), nil
+}
+
+// openPing is open for what is none of the agreed calls.
+func (t *callTable) openPing() *slot {
 	s := t.open()
 	t.used--
+	t.pings++
 	s.isPing = true
-	return s, nil
+	return s
 }
 
 // open takes a slot off the free list, or makes one, and gives it its next sequence.
@@ -270,7 +278,9 @@ func (t *callTable) grant() {
 		t.waiting = t.waiting[1:]
 		w.got <- t.open()
 	}
-	t.awaitRested()
+	if t.rest > 0 {
+		t.awaitRested()
+	}
 }
 
 // stop refuses new calls with err. Those that are open go on.

@@ -141,10 +141,12 @@ func newConn(ep *endpoint, nc net.Conn) *Conn {
 	c := &one.c
 	c.ep, c.id, c.proto = ep, ep.lastID.Add(1), &one.p
 	c.done, c.ended = make(chan struct{}), make(chan struct{})
+	c.in.canWait = func() bool { return !c.calls.awaits() }
 	if packets, ok := nc.(transport.PacketConn); ok {
 		c.datagram = newDatagramConn(packets, &ep.limits)
 		nc = c.datagram
-		c.calls.rest = sequenceRest / 2 // a slot has two sequences
+		c.calls.rest = sequenceRest / 2             // a slot has two sequences
+		c.in.canWait = func() bool { return false } // a message may be lost, but what else comes must not wait for it
 	}
 	c.proto.begin(nc, ep)
 	c.proto.out.fail = c.close
@@ -153,7 +155,6 @@ func newConn(ep *endpoint, nc net.Conn) *Conn {
 	c.watchOver(&ep.limits)
 	c.in.limit = ep.limits.maxCalls
 	c.in.window = flow.NewWindow(ep.limits.messages)
-	c.in.canWait = func() bool { return !c.calls.awaits() }
 	c.calls.onLost = func() {
 		c.close(localErr(Unavailable, Unknown, nil, "a quarter of the calls wait for answers that don't come"))
 	}

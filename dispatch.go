@@ -244,6 +244,7 @@ func (c *Conn) reject(seq uint16, code Code, message string) error {
 
 // rejectDraining answers a request that comes when no more are served.
 func (c *Conn) rejectDraining(seq uint16) error {
+	c.repeatBye()
 	if w := c.refused.Load(); w != nil {
 		return c.reject(seq, w.code, w.message)
 	}
@@ -342,7 +343,7 @@ func (c *Conn) overflow(in *incoming) error {
 	if in.flag&FlagWait != 0 {
 		return c.reject(in.seq, Busy, fmt.Sprintf("%d packets are being handled and as many wait", c.ep.limits.maxCalls))
 	}
-	c.logDropped("too many are being handled and calls to the other end are open", in.path)
+	c.logDropped("too many are being handled", in.path)
 	return nil
 }
 

@@ -123,7 +123,15 @@ func (m *mode) overDatagrams(c *datagramConn) *mode {
 
 // fits says why a packet can't be sent, if it is larger than those of the connection.
 func (m *mode) fits(f *frame) error {
-	if n := f.packetLen(); m.packet > 0 && n > m.packet {
+	if m.packet == 0 {
+		return nil
+	}
+	return m.fitsPacket(f)
+}
+
+// fitsPacket is fits over datagrams.
+func (m *mode) fitsPacket(f *frame) error {
+	if n := f.packetLen(); n > m.packet {
 		return localErr(TooLong, NotSent, nil, "the packet has %d bytes with its path and metadata, and over UDP at most %d: send it over TCP", n, m.packet)
 	}
 	return nil

@@ -77,12 +77,15 @@ func (c *Conn) numberedMessage(ctx context.Context, m *mode, f *frame) error {
 	if err := m.fits(f); err != nil {
 		return err
 	}
-	s, _, err := c.calls.acquire(ctx)
-	if err != nil {
-		return notSent(err)
+	s := c.calls.tryAcquire() // it doesn't wait for calls, which may wait for it
+	if s == nil {
+		var err error
+		if s, _, err = c.calls.acquire(ctx); err != nil {
+			return notSent(err)
+		}
 	}
 	f.seq = s.seq
-	_, err = c.proto.out.put(ctx, f, false)
+	_, err := c.proto.out.put(ctx, f, false)
 	c.calls.withdraw(s)
 	return unsent(err)
 }

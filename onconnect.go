@@ -83,6 +83,7 @@ func (c *Conn) bareIncoming() *incoming {
 // know.
 func (c *Conn) refuse(err error) {
 	w := c.ep.errors.toWire(err)
+	c.fitError(&w)
 	c.refused.Store(&w)
 	c.drain()
 	c.sayBye(err)

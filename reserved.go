@@ -61,9 +61,13 @@ func (c *Conn) sayBye(err error) {
 		return
 	}
 	w := c.ep.errors.toWire(err)
+	c.fitError(&w)
 	payload, jsonErr := json.Marshal(byeMessage{w.code, w.message})
 	if jsonErr != nil {
 		return
+	}
+	if m.packet > 0 && len(payload) > m.maxFrame-len(byePath) { // JSON has made it longer
+		payload, _ = json.Marshal(byeMessage{Unavailable, "the other end said bye, and why doesn't fit a datagram"})
 	}
 	f := frame{code: byePath, body: payload}
 	if m.packet > 0 { // a request isn't lost
@@ -72,6 +76,7 @@ func (c *Conn) sayBye(err error) {
 			return
 		}
 		c.calls.leavePing(s)
+		c.datagram.bye.Store(&payload)
 		f.flag, f.seq = FlagWait, s.seq
 	}
 	_ = c.proto.out.putNow(&f)

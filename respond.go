@@ -100,6 +100,7 @@ func (in *incoming) refuse(err error) {
 func (in *incoming) respondError(err error, notProcessed bool) {
 	m := in.conn.mode.Load()
 	w := in.toWire(err)
+	in.conn.fitError(&w)
 	f := frame{flag: FlagResponse, seq: in.seq, code: string(w.code), body: []byte(w.message), answers: in}
 	if m.v1 {
 		if w.code == Failed {
@@ -118,9 +119,6 @@ func (in *incoming) respondError(err error, notProcessed bool) {
 	}
 	if w.details != nil {
 		f.meta = in.addDetails(f.meta, m, w.details)
-	}
-	if m.packet > 0 && len(f.code) > maxDatagramCode {
-		f.code, f.body = string(Failed), []byte(f.code+": "+w.message)
 	}
 	if len(f.meta)+len(f.code)+3 >= m.maxFrame { // it has to be one packet
 		f.meta = nil

@@ -4,7 +4,9 @@ import (
 	"hash/maphash"
 	"io"
 	"net"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-flyrpc/flyrpc/transport"
@@ -27,6 +29,8 @@ const (
 	datagramCalls = 256
 	// datagramHeader is what a successful response takes of a packet, beside its payload.
 	datagramHeader = 3 + 1 + 2
+	// datagramErrorHeader is what an error that refuses takes of a packet, beside its code and message.
+	datagramErrorHeader = 16
 	// maxDatagramCode is the longest code, in bytes, of an error response over datagrams.
 	maxDatagramCode = 256
 )
@@ -42,6 +46,8 @@ type datagramConn struct {
 	born    time.Time
 	seed    maphash.Seed
 
+	bye atomic.Pointer[[]byte] // the bye of this side, once it was said
+
 	mu    sync.Mutex
 	sent  repeats // requests of this side
 	known known   // those of the other end, and its messages
@@ -54,9 +60,9 @@ type datagramConn struct {
 
 // newDatagramConn returns the datagramConn of a connection of packets.
 func newDatagramConn(nc transport.PacketConn, l *limits) *datagramConn {
-	c := &datagramConn{Conn: nc, max: nc.MaxPacket(), silence: l.keepaliveInterval, born: time.Now(), seed: maphash.MakeSeed()}
+	c := &datagramConn{Conn: nc, max: min(nc.MaxPacket(), largeBody), silence: l.keepaliveInterval, born: time.Now(), seed: maphash.MakeSeed()}
 	c.known.maxRunning = min(l.maxCalls, datagramCalls) + maxPings
-	c.known.maxBytes = maxKnown
+	c.known.maxBytes, c.known.maxAnswer = maxKnown, c.max
 	return c
 }
 
@@ -111,7 +117,9 @@ func (c *datagramConn) take(b []byte) (reply []byte, mine bool) {
 	case c.sent.open[helloSequence] != nil: // overtook the answer to hello
 		return nil, false
 	case h.flag&FlagWait == 0:
-		return nil, h.seq == 0 && isReserved(h.code) || c.known.message(now, h.seq)
+		mine = h.seq == 0 && isReserved(h.code) || c.known.message(now, h.seq)
+		c.setTimer(now)
+		return nil, mine
 	}
 	switch state, answer := c.known.request(now, h.seq, maphash.Bytes(c.seed, b)); state {
 	case isNew:
@@ -121,6 +129,7 @@ func (c *datagramConn) take(b []byte) (reply []byte, mine bool) {
 	case isAnswered:
 		return answer, false
 	default:
+		c.setTimer(now)
 		return refusalOf(h.seq, Busy, refusedCall), false
 	}
 }
@@ -178,7 +187,8 @@ func (c *datagramConn) Write(b []byte) (int, error) {
 	case h.flag&FlagStream != 0:
 	case h.flag&FlagResponse != 0:
 		c.known.answered(now, h.seq, b)
-	case h.flag&FlagWait != 0 && !c.over:
+		c.setTimer(now)
+	case h.flag&FlagWait != 0 && h.seq != 0 && !c.over: // no answer has sequence 0
 		c.sent.add(now, h.seq, append([]byte(nil), b...))
 		c.setTimer(now)
 	}
@@ -186,10 +196,13 @@ func (c *datagramConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// setTimer has repeat called when the next packet is due. It is called with the lock held.
+// setTimer has repeat called when the next packet is due, or something is to be forgotten. It is called with the lock held.
 func (c *datagramConn) setTimer(now time.Duration) {
 	next := c.sent.next
-	if next == 0 || c.due > 0 && c.due <= next {
+	if at := c.known.next(); next == 0 || at > 0 && at < next {
+		next = at
+	}
+	if next == 0 || c.over || c.due > 0 && c.due <= next {
 		return
 	}
 	next = max(next, now+1)
@@ -213,6 +226,7 @@ func (c *datagramConn) repeat() {
 		c.sent.heard = now
 	}
 	c.due = 0
+	c.known.expire(now)
 	packets, dead := c.sent.look(now, c.silence)
 	if !dead {
 		c.setTimer(now)
@@ -225,6 +239,29 @@ func (c *datagramConn) repeat() {
 	}
 	if dead {
 		c.end(localErr(Unavailable, Unknown, nil, "the other end is dead: nothing has come for %v, though it was asked again and again", c.silence))
+	}
+}
+
+// repeatBye says bye once more, over datagrams, as a message: who is refused because of it should know of it, and try elsewhere.
+func (c *Conn) repeatBye() {
+	if c.datagram == nil {
+		return
+	}
+	if bye := c.datagram.bye.Load(); bye != nil {
+		_ = c.proto.out.putOwn(&frame{code: byePath, body: *bye}) // the refusal behind it fails too
+	}
+}
+
+// fitError cuts an error to what one packet takes, over datagrams.
+func (c *Conn) fitError(w *wireError) {
+	if c.datagram == nil {
+		return
+	}
+	if len(w.code) > maxDatagramCode {
+		w.code, w.message = Failed, string(w.code)+": "+w.message
+	}
+	if most := c.datagram.max - len(w.code) - datagramErrorHeader; len(w.message) > most {
+		w.message = strings.ToValidUTF8(w.message[:max(0, most)], "")
 	}
 }
 

@@ -79,6 +79,7 @@ func datagramSession(t *testing.T, ops []byte) {
 	if err := cli.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	synctest.Wait() // the server has it on its books
 	callers := []*Conn{cli.Conn(), srv.Conns()[0]}
 	var calls sync.WaitGroup
 	for n, op := range ops {
@@ -108,6 +109,7 @@ func datagramSession(t *testing.T, ops []byte) {
 		}
 	}
 	calls.Wait()
+	time.Sleep(10 * time.Second) // what is late arrives, and handlers whose callers have given up end
 	for n, ok := range answered {
 		if !ok {
 			delete(answered, n)

@@ -9,6 +9,8 @@ const (
 	sequenceRest = knownFor
 	// maxKnown is the most bytes that are kept of what a connection has answered. What comes beyond it is refused.
 	maxKnown = 8 << 20
+	// forgetGrain is how much later something may be forgotten, so that it goes with others.
+	forgetGrain = 5 * time.Second
 	// knownCost is what a request or message is counted with beside its answer, in bytes.
 	knownCost = 64
 )
@@ -33,6 +35,7 @@ type known struct {
 	running    int
 	maxRunning int
 	maxBytes   int
+	maxAnswer  int // bytes
 }
 
 // knownCall is a request or message that is known.
@@ -65,6 +68,14 @@ func (k *known) expire(now time.Duration) {
 	}
 }
 
+// next returns when something is to be forgotten, though nothing comes any more; 0: never.
+func (k *known) next() time.Duration {
+	if len(k.leaving) == 0 {
+		return 0
+	}
+	return k.leaving[0].at + forgetGrain
+}
+
 // keep makes a call known.
 func (k *known) keep(seq uint16, c knownCall) {
 	if k.calls == nil {
@@ -93,11 +104,8 @@ func (k *known) message(now time.Duration, seq uint16) bool {
 
 // room reports whether one more may be known: when all that run are answered there is still enough.
 func (k *known) room() bool {
-	return k.bytes+k.running*maxDatagramAnswer+knownCost+maxDatagramAnswer <= k.maxBytes
+	return k.bytes+k.running*k.maxAnswer+knownCost+k.maxAnswer <= k.maxBytes
 }
-
-// maxDatagramAnswer is how large an answer may be expected to be, in bytes.
-const maxDatagramAnswer = 1200
 
 // request takes in a request with a hash of its bytes. If it isn't new, that is what is to be sent: its answer, or that it runs.
 // isRefused means that there is no room for it, or that another request had the sequence.

@@ -7,7 +7,7 @@ import (
 )
 
 func newKnown(maxRunning, maxBytes int) *known {
-	return &known{maxRunning: maxRunning, maxBytes: maxBytes}
+	return &known{maxRunning: maxRunning, maxBytes: maxBytes, maxAnswer: 1200}
 }
 
 // expectState makes a request and wants it to be in a state.
@@ -56,7 +56,7 @@ func TestKnownAsk(t *testing.T) {
 }
 
 func TestKnownMessages(t *testing.T) {
-	k := newKnown(1, 20*knownCost+2*maxDatagramAnswer)
+	k := newKnown(1, 20*knownCost+2*1200)
 	for i, want := range []bool{true, false} {
 		if got := k.message(time.Duration(i), 5); got != want {
 			t.Errorf("message for the %dth time: %v", i+1, got)

@@ -13,13 +13,20 @@ type restingNumber struct {
 }
 
 // numbered reports whether there is a number for one more call. It is called with the lock held.
-func (t *callTable) numbered() bool {
-	return t.rest == 0 || len(t.slots) < maxOpenCalls+maxPings || t.isRested(time.Now())
+func (t *callTable) numbered() bool { return t.rest == 0 || t.hasNumber() }
+
+// hasNumber is numbered over datagrams.
+func (t *callTable) hasNumber() bool {
+	if len(t.slots) < maxOpenCalls+maxPings {
+		return true
+	}
+	now := time.Now()
+	return isRested(t.resting, now) || isRested(t.givenUp, now)
 }
 
-// isRested reports whether a number has rested.
-func (t *callTable) isRested(now time.Time) bool {
-	return len(t.resting) > 0 && !now.Before(t.resting[0].until)
+// isRested reports whether the first of some numbers has rested.
+func isRested(numbers []restingNumber, now time.Time) bool {
+	return len(numbers) > 0 && !now.Before(numbers[0].until)
 }
 
 // openRested returns a slot, of which there are as few as ever, with a number that has rested or wasn't used yet. It is called with
@@ -31,14 +38,18 @@ func (t *callTable) openRested() *slot {
 	} else {
 		t.free, s.next = s.next, nil
 	}
-	if t.isRested(time.Now()) {
-		s.seq = t.resting[0].seq
-		t.resting = t.resting[1:]
-		t.slots[slotIndex(s.seq)] = s
+	from := &t.givenUp
+	switch {
+	case isRested(t.resting, time.Now()):
+		from = &t.resting
+	case len(t.slots) < maxOpenCalls+maxPings:
+		t.slots = append(t.slots, s)
+		s.seq = uint16(len(t.slots))
 		return s
 	}
-	t.slots = append(t.slots, s)
-	s.seq = uint16(len(t.slots))
+	s.seq = (*from)[0].seq
+	*from = (*from)[1:]
+	t.slots[slotIndex(s.seq)] = s
 	return s
 }
 
@@ -51,12 +62,26 @@ func (t *callTable) retireNumber(s *slot) {
 	t.resting = append(t.resting, restingNumber{s.seq, time.Now().Add(t.rest)})
 }
 
+// giveUpNumber has the number of a call rest that was given up, twice as long and until there is no other: the call may run for as
+// long as its handler likes, and the same request with its sequence would be taken for it. It is called with the lock held.
+func (t *callTable) giveUpNumber(s *slot) {
+	t.slots[slotIndex(s.seq)] = nil
+	t.givenUp = append(t.givenUp, restingNumber{s.seq, time.Now().Add(3 * t.rest)}) // and once more before this sequence is used
+}
+
 // awaitRested has those who wait for a number get the next one that has rested. It is called with the lock held.
 func (t *callTable) awaitRested() {
-	if t.rest == 0 || t.rested != nil || len(t.waiting) == 0 || t.closed || t.used >= t.limit || len(t.resting) == 0 {
+	if t.rested != nil || len(t.waiting) == 0 || t.closed || t.used >= t.limit {
 		return
 	}
-	t.rested = time.AfterFunc(time.Until(t.resting[0].until), func() {
+	next := t.resting
+	if len(next) == 0 || len(t.givenUp) > 0 && t.givenUp[0].until.Before(next[0].until) {
+		next = t.givenUp
+	}
+	if len(next) == 0 {
+		return
+	}
+	t.rested = time.AfterFunc(time.Until(next[0].until), func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.rested = nil
@@ -71,12 +96,12 @@ func (t *callTable) pinging() bool {
 	return t.pings > 0
 }
 
-// tryAcquire returns a free slot, or nil if a call would have to wait for one.
+// tryAcquire returns a slot for a one-way message, beyond the agreed number of calls, or nil if the message would have to wait.
 func (t *callTable) tryAcquire() *slot {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.refuse != nil || t.used >= t.limit || len(t.waiting) > 0 || !t.numbered() {
+	if t.refuse != nil || t.pings == maxPings || !t.numbered() {
 		return nil
 	}
-	return t.open()
+	return t.openPing()
 }

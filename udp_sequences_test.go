@@ -114,3 +114,45 @@ func TestSequencesGranted(t *testing.T) {
 		}
 	})
 }
+
+// The sequence of a call that was given up is used again within 60 s under no load, and not at all while there are others.
+func TestSequencesGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := restingTable(200)
+		defer table.close(errors.New("over"), nil)
+		given := map[uint16]bool{}
+		begin := time.Now()
+		for range 100 {
+			s := table.tryAcquire()
+			given[s.seq] = true
+			table.abandon(s)
+		}
+		for range 100 { // few calls
+			time.Sleep(2 * time.Second)
+			s := table.tryAcquire()
+			if given[s.seq] || given[s.seq^1<<slotBits] {
+				t.Fatalf("sequence %#x is used again after %v, though others were never used", s.seq, time.Since(begin))
+			}
+			table.withdraw(s)
+		}
+		table = restingTable(200)
+		defer table.close(errors.New("over"), nil)
+		begin = time.Now()
+		first := table.tryAcquire()
+		seq, again := first.seq, time.Duration(0)
+		table.abandon(first)
+		for time.Since(begin) < 90*time.Second { // as many calls as there can be
+			s, _, err := table.acquire(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.seq == seq && again == 0 {
+				again = time.Since(begin)
+			}
+			table.withdraw(s)
+		}
+		if again < 2*sequenceRest {
+			t.Errorf("its sequence is used again after %v", again)
+		}
+	})
+}

@@ -34,7 +34,8 @@ const (
 // not be copied.
 type UDP struct {
 	// MaxSessions is the most sessions that a listener's socket has at the same time; what would open more is dropped.
-	// A session that ends within 20 s counts for as long. Default: DefaultUDPSessions.
+	// A session that ends within 20 s counts for as long; of one IP address (of IPv6: of 64 bits of it) no new one is taken while a
+	// sixteenth of MaxSessions, or 16 if that is more, are such. Default: DefaultUDPSessions.
 	MaxSessions int
 	// IdleTimeout is how long nothing may come of a session before a listener's socket ends it, up to a quarter later: a Read fails then with an error that
 	// matches os.ErrDeadlineExceeded. FlyRPC's keepalive has something come more often. Default: DefaultUDPIdle.

@@ -34,7 +34,7 @@ func (c *udpSession) put(age time.Duration, packet []byte) {
 	c.heard.Store(int64(age))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.ended || len(c.in)+len(c.queue)-c.taken >= maxSessionQueue || !c.socket.mayQueue() {
+	if c.closed || c.ended || !c.socket.mayQueue(len(c.in)+len(c.queue)-c.taken) {
 		return
 	}
 	p := c.socket.bufs.Get().(*udpPacket)

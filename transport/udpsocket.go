@@ -17,6 +17,10 @@ const (
 	udpBacklog = 128
 	// maxSessionQueue is how many packets wait for a session's Read at most, and maxSocketQueue for all of a socket's.
 	maxSessionQueue, maxSocketQueue = 1024, 16384
+	// spentPart is the part of the sessions that may be ended ones of one address.
+	spentPart = 1.0 / 16
+	// leastSpent is how many these are at least.
+	leastSpent = 16
 	// cookieLife is for how long after a session was opened its cookie may still be good.
 	cookieLife = 2 * cookieWindow
 	// udpFaultPause is how long a socket waits after a read that failed.
@@ -38,6 +42,7 @@ type udpSocket struct {
 	listener *udpListener // nil while there is none
 	sessions map[udpKey]*udpSession
 	spent    map[udpKey]time.Duration // sessions that have ended, until their cookies have
+	spentOf  map[netip.Addr]int       // how many of these each address has
 	queued   atomic.Int64             // packets that wait for Reads
 }
 
@@ -57,7 +62,7 @@ func newUDPSocket(u *UDP, conn *net.UDPConn) *udpSocket {
 	return &udpSocket{
 		owner: u, conn: conn, born: time.Now(),
 		bufs:     sync.Pool{New: func() any { return new(udpPacket) }},
-		sessions: map[udpKey]*udpSession{}, spent: map[udpKey]time.Duration{},
+		sessions: map[udpKey]*udpSession{}, spent: map[udpKey]time.Duration{}, spentOf: map[netip.Addr]int{},
 	}
 }
 
@@ -163,6 +168,9 @@ func (s *udpSocket) accept(age time.Duration, key udpKey) *udpSession {
 	if _, was := s.spent[key]; was || s.listener == nil || len(s.sessions)+len(s.spent) >= s.maxSessions() {
 		return nil
 	}
+	if s.spentOf[networkOf(key)] >= max(leastSpent, int(spentPart*float64(s.maxSessions()))) {
+		return nil
+	}
 	c := &udpSession{socket: s, key: key, begun: age}
 	c.heard.Store(int64(age))
 	c.arrived.L = &c.mu
@@ -181,9 +189,28 @@ func (s *udpSocket) forget(c *udpSession) {
 	delete(s.sessions, c.key)
 	if until := c.begun + cookieLife; time.Since(s.born) <= until {
 		s.spent[c.key] = until
+		s.countSpent(c.key, 1)
 	}
 	s.mu.Unlock()
 	s.owner.release(s)
+}
+
+// countSpent counts n more ended sessions of an address. It is called with the lock held.
+func (s *udpSocket) countSpent(key udpKey, n int) {
+	at := networkOf(key)
+	if s.spentOf[at] += n; s.spentOf[at] == 0 {
+		delete(s.spentOf, at)
+	}
+}
+
+// networkOf returns the address of a session's client, or of IPv6 the network that one host usually has.
+func networkOf(key udpKey) netip.Addr {
+	addr := key.from.Addr().Unmap()
+	if addr.Is4() {
+		return addr
+	}
+	p, _ := addr.Prefix(64) // it has so many bits
+	return p.Addr()
 }
 
 // sweep ends sessions of which nothing comes, and forgets those whose cookies are no good any more.
@@ -193,6 +220,7 @@ func (s *udpSocket) sweep(age time.Duration) {
 	for key, until := range s.spent {
 		if age > until {
 			delete(s.spent, key)
+			s.countSpent(key, -1)
 		}
 	}
 	for _, c := range s.sessions {
@@ -222,12 +250,14 @@ func (s *udpSocket) idleTimeout() time.Duration {
 	return DefaultUDPIdle
 }
 
-// mayQueue counts one more packet that waits, or reports that there are too many.
-func (s *udpSocket) mayQueue() bool {
-	if s.queued.Add(1) > maxSocketQueue {
-		s.queued.Add(-1)
+// mayQueue counts one more packet of a session of which some wait, or reports that there are too many: an eighth of what
+// there is still room for, so that those who don't read leave some to the others. Only the goroutine that reads counts up.
+func (s *udpSocket) mayQueue(waiting int) bool {
+	room := maxSocketQueue - int(s.queued.Load())
+	if waiting >= min(maxSessionQueue, room/8) {
 		return false
 	}
+	s.queued.Add(1)
 	return true
 }
 
