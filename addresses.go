@@ -39,7 +39,8 @@ type Balance struct {
 	// ConnsPerAddr is how many connections there are to each address. Default 1. All together there are 1,024 at most.
 	ConnsPerAddr int
 	// Failures is how many calls by a connection have to fail in a row for it to be left out, as long as it doesn't break: with UNAVAILABLE, TIMEOUT,
-	// BUSY or INTERNAL. After Pause one call goes by it again: if that succeeds all do, and if it fails the pause doubles. Calls that were not sent don't
+	// BUSY or INTERNAL. A TIMEOUT counts only if the call has had Pause at least, as others say more of the caller's haste than of the
+	// server, and it isn't a stream's by which items have come; nor does what fails on this side. After Pause one call goes by it again: if that succeeds all do, and if it fails the pause doubles. Calls that were not sent don't
 	// count. While all are left out, calls wait as if there were none. Default 5; negative means never.
 	Failures int
 	// Pause is how long a connection is left out first. Default 1 s.
@@ -73,6 +74,7 @@ func (c *Client) findLinks() error {
 		return nil
 	}
 	c.rec.Mode = ReconnectAlways
+	setDefault(&b.Pause, balance.DefaultPause)
 	c.set = balance.New(balance.Options{
 		Strategy: balance.Strategy(b.Strategy), Failures: b.Failures, Pause: b.Pause, MaxPause: b.MaxPause,
 	})
@@ -293,6 +295,7 @@ func (c *Client) resolverEnded(err error) {
 	c.ep.log.Warn("flyrpc: the Resolver ended", "error", err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	e = e.WithDelivery(NotSent)
 	c.resolveErr = e
 	if len(c.links) == 0 && !mayPass(e) {
 		c.line.fail(e)

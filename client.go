@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-flyrpc/flyrpc/internal/balance"
@@ -32,6 +33,8 @@ type Client struct {
 	lone   *link        // nil if there may be several
 	set    *balance.Set // of the links' targets; nil if there is one link
 	line   line
+	told   atomic.Uint64 // counts what Conn has returned
+	modern atomic.Bool   // a server has spoken version 2
 
 	connecting chan struct{} // capacity 1: held by who connects the one link, unless it is kept up
 	mu         sync.Mutex
@@ -94,17 +97,20 @@ func (c *Client) Conn() *Conn {
 	if c.lone != nil {
 		return c.lone.conn.Load()
 	}
-	if conn, _, _ := c.pick(context.Background(), nil); conn != nil {
-		return conn
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, l := range c.links {
-		if conn := l.conn.Load(); conn != nil {
+	all := c.set.Targets() // and no Pick, which may have to be followed by a call
+	start := c.told.Add(1)
+	var lost *Conn
+	for i := range all {
+		conn := all[(start+uint64(i))%uint64(len(all))].Value.(*link).conn.Load()
+		switch {
+		case conn == nil:
+		case conn.fit():
 			return conn
+		default:
+			lost = conn
 		}
 	}
-	return nil
+	return lost
 }
 
 // Call calls a handler of the server, connecting first if the client isn't connected; see
@@ -119,7 +125,7 @@ func (c *Client) Call(ctx context.Context, path string, message, reply any) erro
 	case c.opts.Balance.Hedge > 0 && c.hedges(ctx, &Outgoing{Message: message, Reply: reply}):
 		return c.callHedged(ctx, conn, t, path, message, reply)
 	default:
-		err = callBy(ctx, conn, t, path, message, reply)
+		err = c.callBy(ctx, conn, t, path, message, reply)
 	}
 	if conn != nil && err == nil {
 		return nil
@@ -128,10 +134,11 @@ func (c *Client) Call(ctx context.Context, path string, message, reply any) erro
 }
 
 // callBy is Conn.Call that keeps account of its target.
-func callBy(ctx context.Context, conn *Conn, t *balance.Target, path string, message, reply any) (err error) {
+func (c *Client) callBy(ctx context.Context, conn *Conn, t *balance.Target, path string, message, reply any) (err error) {
+	begun := c.begun(ctx)
 	t.Begin()
 	err = errPanicked
-	defer func() { account(t, conn, err) }()
+	defer func() { c.account(t, conn, begun, err) }()
 	return conn.Call(ctx, path, message, reply)
 }
 
@@ -157,7 +164,7 @@ func (c *Client) SendMessage(ctx context.Context, path string, message any) erro
 	case t == nil:
 		err = conn.SendMessage(ctx, path, message)
 	default:
-		err = sendBy(ctx, conn, t, path, message)
+		err = c.sendBy(ctx, conn, t, path, message)
 	}
 	if conn != nil && err == nil {
 		return nil
@@ -170,10 +177,11 @@ func (c *Client) SendMessage(ctx context.Context, path string, message any) erro
 }
 
 // sendBy is Conn.SendMessage that keeps account of its target.
-func sendBy(ctx context.Context, conn *Conn, t *balance.Target, path string, message any) (err error) {
+func (c *Client) sendBy(ctx context.Context, conn *Conn, t *balance.Target, path string, message any) (err error) {
+	begun := c.begun(ctx)
 	t.Begin()
 	err = errPanicked
-	defer func() { account(t, conn, err) }()
+	defer func() { c.account(t, conn, begun, err) }()
 	return conn.SendMessage(ctx, path, message)
 }
 
@@ -187,9 +195,15 @@ func (c *Client) OpenStream(ctx context.Context, path string, message any) (*Str
 func (c *Client) openStream(ctx context.Context, path string, message any, receives bool) (s *Stream, err error) {
 	e := &errand{path: path, message: message, opens: true}
 	e.do = func(ctx context.Context, conn *Conn, t *balance.Target, queued func()) (err error) {
+		begun := c.begun(ctx)
 		s, err = conn.openStreamAs(ctx, &Outgoing{Conn: conn, Path: path, Message: message, Streams: true, receives: receives, queued: queued})
 		if err == nil && t != nil {
-			s.whenOver(func(err error) { account(t, conn, err) })
+			s.whenOver(func(err error) {
+				if s.got && errors.Is(err, Timeout) {
+					err = nil // the target has shown that it works
+				}
+				c.account(t, conn, begun, err)
+			})
 		}
 		return err
 	}
@@ -214,23 +228,24 @@ func (c *Client) Ping(length int, timeout time.Duration) (d time.Duration, err e
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	conn, t := c.ready(ctx)
-	if conn != nil {
-		if d, err = conn.ping(ctx, length, 0); err == nil {
-			return d, nil
-		}
+	conn := c.Conn() // and no Pick: a ping says little of the target
+	if conn == nil || !conn.fit() {
+		return c.pingAgain(ctx, length, nil, nil)
 	}
-	return c.pingAgain(ctx, length, conn, t, err)
+	if d, err = conn.ping(ctx, length, 0); err == nil {
+		return d, nil
+	}
+	return c.pingAgain(ctx, length, conn, err)
 }
 
 // pingAgain is Ping without a connection, or after a failure.
-func (c *Client) pingAgain(ctx context.Context, length int, conn *Conn, t *balance.Target, err error) (d time.Duration, _ error) {
+func (c *Client) pingAgain(ctx context.Context, length int, conn *Conn, err error) (d time.Duration, _ error) {
 	e := &errand{path: pingPath, unknown: true}
 	e.do = func(ctx context.Context, conn *Conn, _ *balance.Target, _ func()) (err error) {
 		d, err = conn.ping(ctx, length, 0)
 		return err
 	}
-	if err := c.persist(ctx, e, conn, t, err); err != nil {
+	if err := c.persist(ctx, e, conn, nil, err); err != nil {
 		return 0, err
 	}
 	return d, nil
@@ -242,6 +257,7 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	given, open := c.given, c.left
 	c.closed, c.given, c.left = true, nil, nil
+	c.cancel() // before the lock is given back: no link adopts a connection any more
 	if c.abort != nil {
 		c.abort()
 	}
@@ -253,7 +269,6 @@ func (c *Client) Close() error {
 	}
 	c.changed(nil)
 	c.mu.Unlock()
-	c.cancel()
 	c.line.fail(errClientClosed())
 	for _, conn := range open {
 		conn.close(net.ErrClosed)

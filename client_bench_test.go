@@ -39,8 +39,9 @@ func BenchmarkClientOverhead(b *testing.B) {
 			for range b.N {
 				conn, t := cli.ready(ctx)
 				if t != nil {
+					begun := cli.begun(ctx)
 					t.Begin()
-					account(t, conn, nil)
+					cli.account(t, conn, begun, nil)
 				}
 			}
 		})

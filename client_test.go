@@ -308,6 +308,7 @@ func TestConnectAfterByes(t *testing.T) {
 			conns = append(conns, cli.Conn())
 			cli.Conn().saidBye(&received{})
 		}
+		synctest.Wait()
 		for i, c := range conns {
 			if ended := c.Err() != nil; ended != (i < len(conns)-1-maxOld) {
 				t.Errorf("connection %d of %d: %v", i, len(conns), c.Err())

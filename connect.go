@@ -163,6 +163,9 @@ func (c *Client) firstTries(before map[*link]int) (news <-chan struct{}, err err
 			err = nil
 		}
 	}
+	if err != nil && Outcome(err) == Unknown { // why a connection was lost at once
+		err = notSent(err)
+	}
 	if err != nil {
 		return nil, err
 	}

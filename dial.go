@@ -13,6 +13,9 @@ import (
 // establish makes a connection for a link, which OnReconnect has seen.
 func (c *Client) establish(ctx context.Context, l *link) (*Conn, error) {
 	conn, err := c.agree(ctx, l)
+	if e, ok := err.(*Error); ok && e.delivery == Unknown { // of DialFunc, or of a connection that was lost meanwhile
+		err = e.WithDelivery(NotSent)
+	}
 	if err != nil || c.rec.OnReconnect == nil {
 		return conn, err
 	}
@@ -32,20 +35,26 @@ func (c *Client) establish(ctx context.Context, l *link) (*Conn, error) {
 
 // reconnected calls OnReconnect.
 func (c *Client) reconnected(ctx context.Context, conn *Conn) (err error) {
+	returned := false
 	defer func() {
+		if !returned {
+			conn.close(net.ErrClosed)
+		}
 		if r := recover(); r != nil {
 			c.ep.log.Error("flyrpc: OnReconnect panicked", "panic", fmt.Sprint(r))
 			err = localErr(Internal, NotSent, nil, "OnReconnect panicked")
 		}
 	}()
-	if err = c.rec.OnReconnect(ctx, conn); err != nil {
+	err = c.rec.OnReconnect(ctx, conn)
+	if returned = true; err != nil {
 		return localErr(c.ep.errors.toWire(err).code, NotSent, err, "OnReconnect: %v", err)
 	}
 	return nil
 }
 
 // agree dials and agrees with the server. A server that ignores hello is dialled
-// once more and spoken to in version 1.
+// once more and spoken to in version 1, unless the client has met one of version 2: then it was the network
+// that has lost hello or the answer.
 func (c *Client) agree(ctx context.Context, l *link) (*Conn, error) {
 	if c.optsErr != nil {
 		return nil, localErr(BadRequest, NotSent, c.optsErr, "%v", c.optsErr)
@@ -60,6 +69,9 @@ func (c *Client) agree(ctx context.Context, l *link) (*Conn, error) {
 	}
 	if c.opts.RequireHello {
 		return nil, localErr(Unavailable, NotSent, err, "%v within %v, and RequireHello is set", err, c.ep.limits.helloTimeout)
+	}
+	if c.modern.Load() {
+		return nil, localErr(Unavailable, NotSent, err, "%v within %v, and version 2 was spoken before", err, c.ep.limits.helloTimeout)
 	}
 	if !c.redials() {
 		return nil, localErr(Unavailable, NotSent, err, "%v within %v: set NoHello if it speaks version 1", err, c.ep.limits.helloTimeout)
@@ -114,6 +126,9 @@ func (c *Client) attempt(ctx context.Context, l *link, hello bool, auth json.Raw
 		conn.close(net.ErrClosed)
 		conn.proto.in.release()
 		return nil, err
+	}
+	if conn.PeerInfo().Version == 2 {
+		c.modern.Store(true)
 	}
 	conn.proto.accept(conn.maxPayload())
 	conn.proto.in.parks = conn

@@ -36,14 +36,14 @@ func (c *Client) callHedged(ctx context.Context, conn *Conn, t *balance.Target, 
 		}
 	}
 	err := won.Err()
+	if v := ctx.Value(outgoingKey).(*outgoingValues); v.reply != nil && won.isAnswered() {
+		*v.reply = won.meta
+	}
 	if err != nil {
 		return c.persist(ctx, c.callErrand(ctx, path, message, reply), won.conn, won.t, err)
 	}
 	if won.reply.IsValid() {
 		reflect.ValueOf(reply).Elem().Set(won.reply.Elem())
-	}
-	if v := ctx.Value(outgoingKey).(*outgoingValues); v.reply != nil {
-		*v.reply = won.meta
 	}
 	return nil
 }
@@ -57,7 +57,7 @@ func (c *Client) try(ctx context.Context, conn *Conn, t *balance.Target, path st
 		own = a.reply.Interface()
 	}
 	ctx, a.cancel = context.WithCancel(WithReplyMeta(ctx, &a.meta))
-	c.ep.workers.Go(pendingTask{a.Pending, func() error { return callBy(ctx, conn, t, path, message, own) }}, nil)
+	c.ep.workers.Go(pendingTask{a.Pending, func() error { return c.callBy(ctx, conn, t, path, message, own) }}, nil)
 	return a
 }
 

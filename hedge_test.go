@@ -29,7 +29,7 @@ func TestHedge(t *testing.T) {
 				canceled.Add(1)
 				return "", ctx.Err()
 			})
-			srv.OnMessage("/no", func() error { time.Sleep(time.Second); return NotFound })
+			srv.OnMessage("/no", func(ctx *Context) error { time.Sleep(time.Second); ctx.SetMeta("from", name); return NotFound })
 		}
 		slow := 0
 		for range 4 {
@@ -48,7 +48,11 @@ func TestHedge(t *testing.T) {
 		if slow == 0 || canceled.Load() != int32(slow) {
 			t.Errorf("%d were hedged, %d cancelled", slow, canceled.Load())
 		}
-		wantErr(t, cli.Call(WithIdempotent(t.Context()), "/no", nil, nil), NotFound, Answered)
+		var meta Metadata
+		wantErr(t, cli.Call(WithIdempotent(WithReplyMeta(t.Context(), &meta)), "/no", nil, nil), NotFound, Answered)
+		if meta.Get("from") == "" {
+			t.Error("an answer that is an error has lost its metadata")
+		}
 		if err := cli.Go(WithIdempotent(t.Context()), "/who", nil, nil).Err(); err != nil {
 			t.Error(err)
 		}

@@ -129,20 +129,22 @@ func (c *Client) hold(ctx context.Context, e *errand, not *balance.Target, tk *t
 			return conn, t, nil, nil
 		}
 	}
-	err := c.keepUp()
-	switch {
-	case err != nil:
-		return nil, nil, tk, err
-	case c.rec.FailFast:
+	if c.rec.FailFast {
+		err := c.keepUp()
 		conn, t, _ := c.pickOther(ctx, not)
-		if conn == nil {
+		if conn == nil && err == nil {
 			err = c.notConnected("and FailFast is set")
 		}
 		return conn, t, nil, err
-	case !c.line.holds(tk):
+	}
+	var err error
+	if !c.line.holds(tk) {
 		if tk, err = c.line.join(c.sizeOf(e), c.rec.QueueBytes); err != nil {
 			return nil, nil, nil, err
 		}
+	}
+	if err = c.keepUp(); err != nil { // with a place in the line, so that what fails from now on isn't missed
+		return nil, nil, tk, err
 	}
 	conn, t, err := c.await(ctx, e, tk, not)
 	return conn, t, tk, err

@@ -54,7 +54,7 @@ func (l *link) adopt(conn *Conn) {
 	if before := l.conn.Load(); before != nil && before.Err() == nil {
 		l.old = append(slices.DeleteFunc(l.old, func(o *Conn) bool { return o.Err() != nil }), before)
 		if len(l.old) > maxOld {
-			l.old[0].close(net.ErrClosed)
+			c.ep.workers.Go(closeTask{l.old[0]}, nil)
 		}
 	}
 	l.conn.Store(conn)
@@ -66,6 +66,12 @@ func (l *link) adopt(conn *Conn) {
 	c.line.wake()
 	l.check() // it may be lost by now
 }
+
+// closeTask closes a connection at once, which may take a while: the client's lock isn't held for it.
+type closeTask struct{ conn *Conn }
+
+// Run closes it.
+func (t closeTask) Run(*pool.Worker) { t.conn.close(net.ErrClosed) }
 
 // check finds out whether the link's connection takes no calls any more. It is called with the client's lock held.
 func (l *link) check() {
@@ -113,12 +119,24 @@ type linkTask struct {
 func (t linkTask) Run(w *pool.Worker) {
 	defer w.End()
 	l, d := t.l, t.first
+	ended := true
+	defer func() {
+		if ended {
+			return
+		}
+		err := localErr(Internal, NotSent, nil, "DialFunc, Auth, CheckPeer or OnReconnect has ended the goroutine that connects")
+		if d, again := l.tried(nil, err); again {
+			l.cli.ep.workers.Go(linkTask{l, d}, nil)
+		}
+	}()
 	for again := true; again; {
 		if d > 0 {
 			l.pause(d)
 		}
 		ctx, cancel := context.WithTimeout(l.ctx, l.cli.rec.Timeout)
+		ended = false
 		conn, err := l.cli.establish(ctx, l)
+		ended = true
 		cancel()
 		d, again = l.tried(conn, err)
 	}
@@ -148,7 +166,7 @@ func (l *link) tried(conn *Conn, err error) (d time.Duration, again bool) {
 	l.tries++
 	if l.ctx.Err() != nil {
 		if conn != nil {
-			conn.close(net.ErrClosed)
+			c.ep.workers.Go(closeTask{conn}, nil)
 		}
 		l.state = Idle
 		return 0, false
@@ -172,14 +190,15 @@ func (l *link) tried(conn *Conn, err error) (d time.Duration, again bool) {
 // giveUp has what waits fail with err, if no link can be expected to come up. It is called with the lock held.
 func (c *Client) giveUp(err error) {
 	c.tell()
-	idle := true
+	idle, hopeless := true, true
 	for _, l := range c.links {
 		if l.up || l.state != Idle && l.fails == 0 {
 			return
 		}
 		idle = idle && l.state == Idle
+		hopeless = hopeless && !mayPass(l.err)
 	}
-	if idle || !mayPass(err) {
+	if idle || hopeless {
 		c.line.fail(err)
 	}
 }

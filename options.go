@@ -291,7 +291,8 @@ type ClientOpts struct {
 	Zip Zip
 	// Info is what the client says of itself in hello: any value that encoding/json takes.
 	Info any
-	// RequireHello refuses servers that speak version 1 only.
+	// RequireHello refuses servers that speak version 1 only. Without it a server that doesn't answer hello within HelloTimeout is taken
+	// for one of version 1, unless the client has spoken version 2 before, with whatever address: then that attempt has failed with UNAVAILABLE.
 	RequireHello bool
 	// NoHello speaks version 1 at once, which spares HelloTimeout with a server known
 	// to ignore hello.

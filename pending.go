@@ -2,6 +2,7 @@ package flyrpc
 
 import (
 	"context"
+	"time"
 
 	"github.com/go-flyrpc/flyrpc/internal/balance"
 	"github.com/go-flyrpc/flyrpc/internal/pool"
@@ -99,11 +100,13 @@ type started struct {
 	conn *Conn
 	t    *balance.Target
 	s    *slot
+
+	begun time.Time
 }
 
 // start sends the call.
 func (g *started) start(ctx context.Context, conn *Conn, t *balance.Target, queued func()) (err error) {
-	g.conn, g.t = conn, t
+	g.conn, g.t, g.begun = conn, t, g.c.begun(ctx)
 	g.call.Conn, g.call.queued = conn, queued
 	g.s, err = conn.start(ctx, g.call)
 	return err
@@ -122,7 +125,7 @@ func (g *started) finish(ctx context.Context) error {
 func (g *started) await(ctx context.Context) (err error) {
 	if g.t != nil {
 		err = errPanicked
-		defer func() { account(g.t, g.conn, err) }()
+		defer func() { g.c.account(g.t, g.conn, g.begun, err) }()
 	}
 	return g.conn.finish(ctx, g.s, g.call)
 }

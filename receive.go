@@ -48,6 +48,7 @@ type receiver[Item any] struct {
 
 	any     bool // an item has come
 	last    Item // it
+	opened  bool // the last call
 	fails   int  // losses since
 	stopped bool // the loop was left
 }
@@ -76,7 +77,7 @@ func (r *receiver[Item]) run() {
 // receive makes the call once and yields what comes. The error is nil at the end.
 func (r *receiver[Item]) receive(message any) (err error) {
 	s, err := openReceive(r.ctx, r.c, r.path, message)
-	if err != nil {
+	if r.opened = err == nil; err != nil {
 		return err
 	}
 	defer s.Close()
@@ -92,10 +93,11 @@ func (r *receiver[Item]) receive(message any) (err error) {
 	return err
 }
 
-// mayRepeat reports whether the call, which was lost with err, may be made again. After a server's refusal it waits a little.
+// mayRepeat reports whether the call, which was lost with err, may be made again. After a server's refusal it waits a little. What can't be
+// opened was tried by the caller as often as that may be.
 func (r *receiver[Item]) mayRepeat(err error) bool {
 	var e *Error
-	if !errors.As(err, &e) || e.Code != Unavailable || e.delivery == Answered || r.ctx.Err() != nil || r.fails > repeatsOf(r.c) {
+	if !r.opened || !errors.As(err, &e) || e.Code != Unavailable || e.delivery == Answered || r.ctx.Err() != nil || r.fails > repeatsOf(r.c) {
 		return false
 	}
 	if r.resume == nil && (r.any || e.delivery == Unknown && !IsIdempotent(r.ctx)) {

@@ -54,7 +54,7 @@ type Reconnect struct {
 	// Timeout bounds one attempt in the background: dialling, the handshake, and OnReconnect, which it bounds in the other modes too. Default 10 s.
 	Timeout time.Duration
 	// Attempts is how many attempts in a row may fail before the client gives an address up: what waits fails then with the last one's error, and
-	// the next use begins anew. Default 0: any number.
+	// the next use begins anew. One of several addresses is tried again when none of the others has a connection either, or with Connect. Default 0: any number.
 	Attempts int
 	// Repeats is how often one call is made again at most. Default 16; negative means never.
 	Repeats int

@@ -63,11 +63,12 @@ func (c *Client) do(ctx context.Context, e *errand, conn *Conn, t *balance.Targe
 		queued = func() { c.line.leave(tk) }
 	}
 	if t != nil {
+		begun := c.begun(ctx)
 		t.Begin()
 		err = errPanicked
 		defer func() {
 			if err != nil || !e.opens {
-				account(t, conn, err)
+				c.account(t, conn, begun, err)
 			}
 		}()
 	}
@@ -77,17 +78,34 @@ func (c *Client) do(ctx context.Context, e *errand, conn *Conn, t *balance.Targe
 // errPanicked stands for a call that ended with a panic, or the end of the goroutine.
 var errPanicked = errors.New("flyrpc: the call's goroutine ended")
 
-// account says what the end of a call tells about its target.
-func account(t *balance.Target, conn *Conn, err error) {
+// begun returns the time, which is when a call with ctx begins, if that matters: if it may end with its deadline.
+func (c *Client) begun(ctx context.Context) (now time.Time) {
+	if _, ok := ctx.Deadline(); ok || c.ep.invoke != nil { // interceptors may set one
+		return time.Now()
+	}
+	return now
+}
+
+// account says what the end of a call tells about its target. begun is what c.begun has returned then.
+func (c *Client) account(t *balance.Target, conn *Conn, begun time.Time, err error) {
 	if err == nil {
 		t.End(false)
+		if c.line.n.Load() > 0 {
+			c.line.wake() // its breaker may have closed
+		}
 		return
 	}
 	var e *Error
 	switch {
-	case conn.Err() != nil || !errors.As(err, &e) || e.delivery == NotSent || e.Code == Canceled:
+	case !conn.fit() || !errors.As(err, &e) || e.delivery == NotSent || e.Code == Canceled:
 		t.Drop() // it says nothing about the target, or that is down
-	case e.Code == Unavailable || e.Code == Timeout || e.Code == Busy || e.Code == Internal:
+	case e.Code == Timeout && !begun.IsZero() && time.Since(begun) < c.opts.Balance.Pause:
+		t.Drop() // it was in haste
+	case e.Code == Timeout:
+		t.End(true)
+	case e.delivery == Unknown && !e.remote && !conn.relays():
+		t.Drop() // something on this side has failed
+	case e.Code == Unavailable || e.Code == Busy || e.Code == Internal:
 		t.End(true)
 	default:
 		t.End(false)

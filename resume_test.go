@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,10 +131,20 @@ func TestReceiveBeforeFirst(t *testing.T) {
 // TestResumeBounds: it ends with the error of a server that goes on failing, with an answer, with ctx, and when the loop is left.
 func TestResumeBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var asked []int
+		askedFor := func() string { // and forgets it
+			mu.Lock()
+			defer mu.Unlock()
+			defer func() { asked = nil }()
+			return fmt.Sprint(asked)
+		}
 		srv := flyrpctest.NewServer(t, nil)
 		srv.OnMessage("/count", func(ctx *flyrpc.Context, from int, s *flyrpc.Stream) error {
-			if asked = append(asked, from); from == 0 {
+			mu.Lock()
+			asked = append(asked, from)
+			mu.Unlock()
+			if from == 0 {
 				if err := s.Send(41); err != nil {
 					return err
 				}
@@ -147,10 +158,9 @@ func TestResumeBounds(t *testing.T) {
 		cli := flyrpctest.NewClient(t, srv, always(flyrpc.Reconnect{Repeats: 3}))
 		n, err := receiveAll(t.Context(), cli, func(int) {}, after)
 		failsWith(t, err, flyrpc.Unavailable, flyrpc.Unknown)
-		if n != 1 || fmt.Sprint(asked) != "[0 42 42 42]" {
+		if asked := askedFor(); n != 1 || asked != "[0 42 42 42]" {
 			t.Errorf("%d items; asked for %v", n, asked)
 		}
-		asked = nil
 		_, err = receiveAll(t.Context(), cli, func(int) {}, flyrpc.Resume(func(int) any { return 1 }))
 		failsWith(t, err, flyrpc.Unavailable, flyrpc.Answered)
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
@@ -164,7 +174,6 @@ func TestResumeBounds(t *testing.T) {
 		never := flyrpctest.NewClient(t, srv, &flyrpc.ClientOpts{Reconnect: flyrpc.Reconnect{Mode: flyrpc.ReconnectNever}})
 		_, err = receiveAll(t.Context(), never, func(int) {}, after)
 		failsWith(t, err, flyrpc.Unavailable, flyrpc.Unknown)
-		asked = nil
 		_, err = receiveAll(t.Context(), wrapped{cli}, func(int) {}, flyrpc.Resume(func(int) any { return 1 }))
 		failsWith(t, err, flyrpc.Unavailable, flyrpc.Answered)
 	})

@@ -146,7 +146,8 @@ func (c *Conn) found(f finding, ping time.Duration) {
 }
 
 // retire ends the connection in order: the other end opens no new calls, what it has sent until then is
-// served, and the calls that are open end, for which they have retireGrace. No end is amiss then.
+// served, and the calls that are open end, for which they have retireGrace. No end is amiss then. A client, which opens no
+// new calls here any more, lets its own end first: their handlers may call it.
 func (c *Conn) retire(format string, limit time.Duration) {
 	reason := fmt.Errorf("flyrpc: "+format+": %w", limit, net.ErrClosed)
 	if c.isSilent() {
@@ -157,6 +158,9 @@ func (c *Conn) retire(format string, limit time.Duration) {
 	defer cancel()
 	c.tellEnds()
 	c.retiring.Store(true)
+	if c.onSpent != nil {
+		c.awaitIdle(ctx, func() bool { return c.calls.count() > 0 })
+	}
 	c.leaving.Store(!c.unfinished()) // then the other end may be leaving too
 	why := localErr(Unavailable, NotSent, reason, format, limit)
 	c.sayBye(why)

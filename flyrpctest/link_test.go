@@ -38,7 +38,7 @@ func TestLinkSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newAdder(t)
 		srv.OnMessage("/text", Reply(strings.Repeat("x", 10_000)))
-		cli := NewClient(t, srv, nil)
+		cli := NewClient(t, srv, &flyrpc.ClientOpts{HelloTimeout: time.Minute})
 		cli.Link.Up.SetDelay(time.Second)
 		cli.Link.Down.SetDelay(2 * time.Second)
 		took(t, cli, "/add", 3*time.Second)

@@ -85,7 +85,7 @@ func (t *trial) newClient() *flyrpc.Client {
 			OnReconnect: func(ctx context.Context, conn *flyrpc.Conn) error { return conn.Call(ctx, "/introduce", nil, nil) },
 		},
 		Balance:       flyrpc.Balance{Strategy: t.strategy, Hedge: t.hedge, ConnsPerAddr: t.conns},
-		KeepaliveTime: keepaliveTime, KeepaliveInterval: keepaliveInterval, HelloTimeout: time.Second, RequireHello: true,
+		KeepaliveTime: keepaliveTime, KeepaliveInterval: keepaliveInterval, HelloTimeout: time.Second,
 	}
 	if !t.moves {
 		return flyrpc.NewClient("tcp://"+strings.Join(addrs, ","), opts)
