@@ -34,7 +34,7 @@ type handed struct {
 
 // answeredAlone counts an answer that has come. others tells that it is not the only one to come.
 func (c *Conn) answeredAlone(p *received, others bool) {
-	if others || c.batch > 1 || !p.shared || c.proto.in.raw == nil || c.proto.in.buffered() > 0 {
+	if others || c.batch > 1 || !p.shared || !c.proto.in.turns || c.proto.in.buffered() > 0 {
 		c.loneAnswers = 0
 		return
 	}
@@ -44,7 +44,7 @@ func (c *Conn) answeredAlone(p *received, others bool) {
 // askedAlone counts a request that has come and reports whether its handler may run on the
 // reader.
 func (c *Conn) askedAlone() bool {
-	if c.batch > 1 || c.proto.in.raw == nil || c.proto.in.buffered() > 0 {
+	if c.batch > 1 || !c.proto.in.turns || c.proto.in.buffered() > 0 {
 		c.loneRequests = min(c.loneRequests, 0)
 		return false
 	}

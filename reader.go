@@ -46,6 +46,7 @@ func (p *received) bytes(bufs *buffers) []byte {
 type reader struct {
 	conn  net.Conn
 	raw   transport.Socket // nil where there is no socket of the system
+	turns bool             // goroutines may take turns in reading, as they do with sockets
 	bufs  *buffers
 	max   uint64    // bytes of payload in a packet
 	wait  func()    // called before the reader waits for the transport
@@ -74,6 +75,8 @@ func (r *reader) init() {
 	if raw, ok := transport.SocketOf(r.conn); ok {
 		r.raw = raw
 	}
+	_, turns := r.conn.(transport.TurnReader)
+	r.turns = turns || r.raw != nil
 	r.get, r.put = r.take, r.pause
 }
 

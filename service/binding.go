@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-flyrpc/flyrpc"
 	"github.com/go-flyrpc/flyrpc/serializer"
@@ -28,7 +29,8 @@ type Binding struct {
 	server   *flyrpc.Server
 	stats    endpointStats
 	inbox    chan *Incoming
-	wrong    error // what is wrong with it from the beginning
+	served   atomic.Pointer[string] // a path that is one of the binding's
+	wrong    error                  // what is wrong with it from the beginning
 
 	mu       sync.Mutex
 	ctx      context.Context
@@ -93,8 +95,7 @@ func (s *Service) bind(subject, queue string) *Binding {
 // To has a handler take what comes: any flyrpc.MessageHandler, which sees it as on a connection. Its Context's Path is what the caller has
 // written. It panics, as Router.OnMessage does, if the handler's type is wrong. The error is why the subject can't be bound.
 func (b *Binding) To(h flyrpc.MessageHandler) error {
-	b.router.NotFound(h)
-	return b.begin(handled)
+	return b.begin(handled, h)
 }
 
 // WithCtx unbinds the binding when ctx ends, and returns it. It panics when it is called a second time.
@@ -109,9 +110,9 @@ func (b *Binding) WithCtx(ctx context.Context) *Binding {
 	return b
 }
 
-// begin subscribes, for To or for Next and All.
-func (b *Binding) begin(as bindingState) error {
-	err := b.beginOnce(as)
+// begin subscribes, for To or for Next and All. The handler is nil if the router has its own.
+func (b *Binding) begin(as bindingState, h flyrpc.MessageHandler) error {
+	err := b.beginOnce(as, h)
 	if err == nil {
 		b.svc.announce()
 	}
@@ -119,7 +120,7 @@ func (b *Binding) begin(as bindingState) error {
 }
 
 // beginOnce is begin, but for what others are told of it.
-func (b *Binding) beginOnce(as bindingState) error {
+func (b *Binding) beginOnce(as bindingState, h flyrpc.MessageHandler) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.svc.mu.Lock()
@@ -135,6 +136,9 @@ func (b *Binding) beginOnce(as bindingState) error {
 		return b.wrong
 	case b.ctx != nil && b.ctx.Err() != nil:
 		return ErrBindingClosed
+	}
+	if h != nil {
+		b.router.NotFound(h)
 	}
 	if err := b.svc.listen(); err != nil {
 		return err
@@ -190,9 +194,14 @@ func (b *Binding) slow(n uint64) {
 
 // serves says why a path isn't one of this binding's.
 func (b *Binding) serves(path []byte) error {
+	if last := b.served.Load(); last != nil && *last == string(path) {
+		return nil
+	}
 	subject := b.svc.opts.subject(b.svc.name, SubjectOf(string(path)))
 	for _, pattern := range b.subjects {
 		if pattern == subject || MatchSubject(pattern, subject) {
+			served := string(path)
+			b.served.Store(&served)
 			return nil
 		}
 	}
@@ -247,12 +256,13 @@ func (b *Binding) first() bool {
 }
 
 // lane returns the lane for a serializer, and makes it if there is none.
-func (b *Binding) lane(ser string) (*lane, error) {
+func (b *Binding) lane(name []byte) (*lane, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if l := b.lanes[ser]; l != nil {
+	if l := b.lanes[string(name)]; l != nil {
 		return l, nil
 	}
+	ser := string(name)
 	if !slices.ContainsFunc(b.svc.opts.Serializers, func(s serializer.Serializer) bool { return s.Name() == ser }) {
 		return nil, fmt.Errorf("no serializer %q is known here", ser)
 	}

@@ -68,12 +68,13 @@ func (s *Service) lost(l *link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if k := (linkKey{l.target, l.durable}); s.links[k] != nil && s.links[k].link == l {
+		go s.links[k].client.Close() // its connection is closing, and waits for this
 		delete(s.links, k)
 	}
 }
 
 // Send sends a message that isn't answered to all instances that have bound the subject with Bind or BindOnce, and to one of those that
-// have with QueueBind. It returns when the bus has taken it; whether anybody is there isn't known.
+// have with QueueBind. It returns when it is on its way to the bus; whether anybody is there isn't known, and if the bus doesn't take it that is logged.
 //
 // An io.Reader is sent as a call: to one instance, of whichever binding takes it first, whose handler reads it while it comes. Send waits for the handler to return then, and has its error.
 func (c *Client) Send(ctx context.Context, subject string, v any) error {
@@ -87,7 +88,7 @@ func (c *Client) Send(ctx context.Context, subject string, v any) error {
 // it. id, unless it is empty, is the message's: another with the same id, within the broker's time for duplicates, is acknowledged and dropped. So a Send that failed, or
 // whose outcome is unknown, may be repeated with the same id.
 //
-// The message has to fit one message of the bus. The bus has to be a DurableBus.
+// The message has to fit one message of the bus, less 1 KiB, or an eighth if that is less. The bus has to be a DurableBus.
 func (c *Client) SendDurable(ctx context.Context, subject, id string, v any) error {
 	if id != "" {
 		subject += idMark + id
@@ -128,7 +129,9 @@ func (r *Request) Into(reply any) error {
 	}
 	if timeout > 0 {
 		bounded, cancel := context.WithTimeout(ctx, timeout)
-		context.AfterFunc(bounded, cancel) // a reader outlives this
+		if reads { // it outlives this
+			context.AfterFunc(bounded, cancel)
+		}
 		ctx, end = bounded, cancel
 	}
 	err := r.c.Call(ctx, r.subject, r.v, reply)

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -35,7 +36,9 @@ type DurableOpts struct {
 	// runs, the broker is told so. Default 30 s.
 	AckWait time.Duration
 	// DeadLetter is the subject, within the service, that a message goes to that was given up: as it was sent, with its id. It is kept there until
-	// a durable binding of that subject takes it. Default: the subject with .dead behind it, and wildcards as _.
+	// a durable binding of that subject takes it. It can't be one that the binding itself takes. Default: the subject with .dead behind it, and * as _;
+	// with a last >, which takes that too, the subject with - for dots and -dead behind it: job-dead for job.>. A binding of > alone takes all
+	// there is, and can't be durable.
 	DeadLetter string
 }
 
@@ -59,12 +62,41 @@ func Durable(opts *DurableOpts) BindOption {
 	setDefault(&o.AckWait, DefaultAckWait)
 	return func(b *Binding) {
 		d := &durable{DurableOpts: o, b: b}
-		name := strings.NewReplacer(".", "-", "*", "_", ">", "_")
-		setDefault(&d.Name, b.svc.name+"-"+name.Replace(b.subject))
-		setDefault(&d.DeadLetter, strings.NewReplacer("*", "_", ">", "_").Replace(b.subject)+".dead")
+		setDefault(&d.Name, b.svc.name+"-"+strings.Map(nameRune, b.subject))
+		setDefault(&d.DeadLetter, deadSubject(b.subject))
 		d.Concurrent = min(d.Concurrent, b.svc.opts.MaxCalls)
 		b.durable = d
 	}
+}
+
+// nameRune returns what stands for a rune of a subject in the name of a consumer.
+func nameRune(r rune) rune {
+	switch {
+	case r == '.':
+		return '-'
+	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+		return r
+	}
+	return '_'
+}
+
+// deadSubject returns the default subject for the dead letters of a binding.
+func deadSubject(pattern string) string {
+	plain := strings.ReplaceAll(pattern, "*", "_")
+	if rest, ok := strings.CutSuffix(plain, ".>"); ok {
+		return strings.ReplaceAll(rest, ".", "-") + "-dead"
+	}
+	return plain + ".dead"
+}
+
+// checkDead says why the dead letters can't go where they are to go.
+func (d *durable) checkDead() error {
+	subject := d.b.svc.opts.subject(d.b.svc.name, d.DeadLetter)
+	if d.b.subject == ">" || MatchSubject(d.b.subjects[0], subject) {
+		return fmt.Errorf("service: the durable binding of %q would take its own dead letters, of %q, for ever: set DurableOpts.DeadLetter to a subject that it doesn't match",
+			d.b.subject, d.DeadLetter)
+	}
+	return CheckSubject(subject, false)
 }
 
 // durable is what a durable binding has.
@@ -85,6 +117,9 @@ func (b *Binding) consume() error {
 	if b.once {
 		return errors.New("service: a durable binding can't be for one message")
 	}
+	if err := d.checkDead(); err != nil {
+		return err
+	}
 	d.bus = bus
 	sub, err := bus.Consume(Consume{
 		Subject: b.subjects[0], Name: d.Name, Keep: []string{b.svc.opts.subject(b.svc.name, d.DeadLetter)},
@@ -104,7 +139,7 @@ func (d *durable) handle(x *Delivery) {
 		return
 	}
 	h, body, err := parseHeader(x.Data)
-	var name string
+	var name []byte
 	if err == nil {
 		name, body, err = cutName(body)
 	}
@@ -189,17 +224,24 @@ func (d *durable) bury(x *Delivery, why string) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.b.svc.opts.SendTimeout)
 	defer cancel()
 	dead := Message{Subject: d.b.svc.opts.subject(d.b.svc.name, d.DeadLetter), Data: deadLetter(x.Data, d.DeadLetter)}
-	id := x.ID
-	if id != "" {
-		id += ".dead"
-	}
-	_, err := d.bus.PublishDurable(ctx, &dead, id)
+	_, err := d.bus.PublishDurable(ctx, &dead, deadID(x.ID))
 	if err == nil {
 		err = x.Settle.Ack(ctx)
 	} else {
 		_ = x.Settle.Retry(d.MaxBackoff)
 	}
 	d.b.svc.opts.Logger.Warn("service: a durable message was given up", "subject", x.Subject, "id", x.ID, "tries", x.Tries, "why", why, "dead letter", dead.Subject, "error", err)
+}
+
+// deadID returns the id of the dead letter of a message, which a bus takes that takes that of the message.
+func deadID(id string) string {
+	switch {
+	case id == "":
+		return ""
+	case len(id) > 2*sha256.Size:
+		return fmt.Sprintf("%x.dead", sha256.Sum256([]byte(id)))
+	}
+	return id + ".dead"
 }
 
 // deadLetter returns a durable message whose path is another, or the bytes as they are if they are none.
@@ -217,5 +259,5 @@ func deadLetter(data []byte, path string) []byte {
 		return data
 	}
 	p.code = []byte(path)
-	return h.append(nil, appendName(nil, name), appendWhole(nil, &p, nil))
+	return h.append(nil, appendName(nil, name), appendWhole(nil, &p))
 }

@@ -21,6 +21,9 @@ type storing struct {
 	id  string
 }
 
+// deadRoom is how many bytes of a message of the bus are left free, for the subject of dead letters may be longer than its own.
+func deadRoom(payload int) int { return min(MaxSubject, payload/8) }
+
 // store has a request published as a durable message. The broker's acknowledgement is its answer.
 func (l *link) store(c *call, path string, raw []byte) {
 	path, id, _ := strings.Cut(path, idMark)
@@ -39,7 +42,12 @@ func (l *link) store(c *call, path string, raw []byte) {
 	p.flag &^= flyrpc.FlagWait
 	p.dropTimeout()
 	h := header{kind: kindOpen, sender: l.id, call: c.id}
-	data := h.append(nil, appendName(nil, l.svc.opts.Serializer.Name()), appendWhole(nil, &p, nil))
+	data := h.append(nil, appendName(nil, l.svc.opts.Serializer.Name()), appendWhole(nil, &p))
+	if most := l.svc.bus.MaxPayload(); len(data) > most-deadRoom(most) {
+		l.fail(c, flyrpc.TooLong, fmt.Sprintf("a durable message has to fit one message of the bus, with room for the subject of dead letters: it has %d bytes, at most %d are possible",
+			len(data), most-deadRoom(most)), true)
+		return
+	}
 	go (&storing{l: l, c: c, bus: bus, m: Message{Subject: c.subject, Data: data}, id: id}).publish()
 }
 

@@ -15,3 +15,16 @@ func Seal(b []byte) []byte {
 	}
 	return b
 }
+
+// Held returns how many bytes of large messages are coming.
+func (s *Service) Held() int { return int(s.held.Load()) }
+
+// Held returns how many bytes of large messages are kept to be fetched.
+func (c *Client) Held() int {
+	c.svc.mu.Lock()
+	l := c.svc.links[linkKey{target: c.target}].link
+	c.svc.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held
+}

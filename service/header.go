@@ -81,20 +81,23 @@ func parseHeader(b []byte) (h header, body []byte, err error) {
 	if h.kind == 0 || h.kind >= maxKind {
 		return h, nil, fmt.Errorf("its kind is %d, which isn't known", h.kind)
 	}
+	if h.sender == 0 {
+		return h, nil, errors.New("its sender is 0, which nobody is")
+	}
 	return h, b[headerLen:], nil
 }
 
 // appendName appends the name of a serializer.
-func appendName(dst []byte, name string) []byte {
+func appendName[S string | []byte](dst []byte, name S) []byte {
 	return append(append(dst, byte(len(name))), name...)
 }
 
 // cutName takes such a name off.
-func cutName(b []byte) (name string, rest []byte, err error) {
+func cutName(b []byte) (name, rest []byte, err error) {
 	if len(b) == 0 || b[0] > maxName || int(b[0]) > len(b)-1 {
-		return "", nil, errors.New("the name of its serializer is cut")
+		return nil, nil, errors.New("the name of its serializer is cut")
 	}
-	return string(b[1 : 1+b[0]]), b[1+b[0]:], nil
+	return b[1 : 1+b[0]], b[1+b[0]:], nil
 }
 
 // appendRange appends an offset and a length.

@@ -33,6 +33,7 @@ type lane struct {
 	over     bool
 	overC    chan struct{} // closed when the connection has ended
 	buf, tmp []byte
+	out      Message // being published
 }
 
 // callKey names a call among all on a bus.
@@ -71,7 +72,7 @@ func newLane(b *Binding, ser string) *lane {
 	return l
 }
 
-// end ends the lane with its connection.
+// end ends the lane with its connection, and tells those whose calls were open.
 func (l *lane) end() {
 	l.mu.Lock()
 	l.over = true
@@ -83,6 +84,14 @@ func (l *lane) end() {
 	for _, p := range pulls {
 		p.timer.Stop()
 		l.svc.held.Add(-int64(p.hold))
+		if !p.full {
+			l.refuse(p.m.Reply, p.key, flyrpc.Unavailable, "the instance that fetched it was closed")
+		}
+	}
+	for key, t := range l.calls {
+		if t.done == nil && !t.dropped {
+			l.giveUp(t.reply, key, "the instance was closed")
+		}
 	}
 	l.mu.Unlock()
 	close(l.overC)
@@ -101,7 +110,7 @@ func (l *lane) open(m *Message, key callKey, raw []byte, done func(flyrpc.Code))
 			l.refuse(m.Reply, key, flyrpc.BadRequest, err.Error())
 		}
 		if done != nil {
-			done(flyrpc.BadRequest)
+			go done(flyrpc.BadRequest)
 		}
 		return
 	}
@@ -134,13 +143,13 @@ func (l *lane) accept(t *taken) {
 func (l *lane) admit(m *Message, key callKey, done func(flyrpc.Code)) *taken {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.calls[key] != nil {
+	if l.calls[key] != nil || done == nil && l.svc.givenUp.contains(key) {
 		return nil
 	}
 	if len(l.bySeq) >= l.svc.opts.MaxCalls || l.over {
 		l.refuse(m.Reply, key, flyrpc.Busy, fmt.Sprintf("%d requests are being handled", len(l.bySeq)))
 		if done != nil {
-			done(flyrpc.Busy)
+			go done(flyrpc.Busy)
 		}
 		return nil
 	}
@@ -192,6 +201,7 @@ func (l *lane) message(p *packet) {
 			return
 		}
 	}
+	poke(l.enough) // there may be enough for another one that waits
 	l.pipe.feedFrom(p.withSequence(0))
 }
 
@@ -265,11 +275,11 @@ func (l *lane) send(t *taken, k kind, raw []byte, more bool) {
 	h := header{kind: k, sender: l.id, call: t.key.call, n: t.nOut}
 	t.nOut++
 	l.buf = h.append(l.buf[:0], raw)
-	m := Message{Subject: t.reply, Data: l.buf}
+	l.out = Message{Subject: t.reply, Data: l.buf}
 	if more {
-		m.Reply = l.inbox
+		l.out.Reply = l.inbox
 	}
-	if err := l.svc.publish(&m); err != nil {
+	if err := l.svc.publish(&l.out); err != nil {
 		l.svc.opts.Logger.Warn("service: an answer was not sent", "subject", t.reply, "error", err)
 		l.cancel(t)
 	}

@@ -35,7 +35,10 @@ type link struct {
 	waiting []*call
 	spent   int // credit for one-way messages that is to be given back
 	buf     []byte
-	watch   *time.Timer // nil while nothing is to be watched
+	out     Message           // being published
+	name    []byte            // of the serializer, as it travels
+	paths   map[string]string // the subjects of paths that were used before
+	watch   *time.Timer       // nil while nothing is to be watched
 	over    bool
 }
 
@@ -51,12 +54,15 @@ type call struct {
 	nIn     uint32
 	guard   guard
 	pending [][]byte // frames that wait for the inbox
-	whole   []byte   // what is offered, or what has come of it in pieces
+	whole   []byte   // what is offered
+	pieces  [][]byte // what has come of it
+	length  int      // of pieces, in bytes
 	hold    int      // what it takes of link.held
-	joining bool     // whole isn't complete
+	joining bool     // more pieces come
 	owed    int      // credit for pieces that is held back
 	oneWay  bool
-	pulls   int // of an offer, that are under way
+	pulls   int  // of an offer, that are under way
+	taken   bool // somebody has all of the offer
 	streams bool
 	heard   time.Time
 	probed  bool
@@ -65,7 +71,10 @@ type call struct {
 
 // newLink returns a link to a service and the client above it.
 func newLink(s *Service, target string, durable bool) (*link, *flyrpc.Client, error) {
-	l := &link{svc: s, target: target, durable: durable, id: newID(), calls: map[uint64]*call{}, bySeq: map[uint16]*call{}}
+	l := &link{
+		svc: s, target: target, durable: durable, id: newID(), calls: map[uint64]*call{}, bySeq: map[uint16]*call{},
+		name: appendName(nil, s.opts.Serializer.Name()), paths: map[string]string{},
+	}
 	l.prefix = s.opts.InboxPrefix + "." + strconv.FormatUint(l.id, 36) + "."
 	l.pipe = newPipe(l.take, l.end)
 	sub, err := s.bus.Subscribe(Subscribe{Subject: l.prefix + "*", Handler: l.handle, Dropped: s.slow})
@@ -133,9 +142,14 @@ func (l *link) opener(p *packet) {
 	}
 	c := l.bySeq[p.seq]
 	raw := p.raw
+	if oneWay && (c == nil || !c.joining) && l.sendOnce(p) {
+		return
+	}
 	if c != nil && c.joining {
+		l.stopWaiting(c)
 		c.joining = false
-		raw = appendWhole(make([]byte, 0, len(c.whole)+len(p.raw)), p, c.whole)
+		raw = appendWhole(make([]byte, 0, c.length+len(p.raw)+lengthRoom), p, c.pieces...)
+		c.pieces = nil
 		l.release(c, c.hold-len(raw))
 	} else {
 		c = l.newCall(p.seq)
@@ -148,24 +162,34 @@ func (l *link) opener(p *packet) {
 		l.store(c, string(p.code), raw)
 		return
 	}
-	if code, err := l.send(c, string(p.code), raw); err != nil {
+	if code, err := l.send(c, p.code, raw); err != nil {
 		l.fail(c, code, err.Error(), true)
 	}
 }
 
+// lengthRoom is how many bytes a packet may grow by when its payload does.
+const lengthRoom = 3
+
 // appendWhole appends a packet whose payload begins with head.
-func appendWhole(dst []byte, p *packet, head []byte) []byte {
-	n := len(head) + len(p.payload)
+func appendWhole(dst []byte, p *packet, head ...[]byte) []byte {
+	n := len(p.payload)
+	for _, h := range head {
+		n += len(h)
+	}
 	dst = append(dst, byte(p.flag)|2, byte(p.seq>>8), byte(p.seq))
 	dst = append(append(dst, p.code...), 0)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(n))
-	return append(append(dst, head...), p.payload...)
+	for _, h := range head {
+		dst = append(dst, h...)
+	}
+	return append(dst, p.payload...)
 }
 
 // newCall returns a call that isn't sent yet.
 func (l *link) newCall(seq uint16) *call {
 	l.last++
-	c := &call{id: l.last, seq: seq, guard: newGuard(true, maxFrame), reply: l.prefix + strconv.FormatUint(l.last, 36)}
+	l.buf = strconv.AppendUint(append(l.buf[:0], l.prefix...), l.last, 36)
+	c := &call{id: l.last, seq: seq, guard: newGuard(true, maxFrame), reply: string(l.buf)}
 	l.calls[c.id] = c
 	if seq != 0 {
 		l.bySeq[seq] = c
@@ -176,17 +200,59 @@ func (l *link) newCall(seq uint16) *call {
 // maxFrame is the largest payload of one packet that either end takes.
 const maxFrame = flyrpc.DefaultMaxFrame
 
+// maxPaths is how many paths a link remembers the subjects of.
+const maxPaths = 1 << 10
+
+// subject returns the subject of the bus for a path.
+func (l *link) subject(path []byte) string {
+	if s, ok := l.paths[string(path)]; ok {
+		return s
+	}
+	s := l.svc.opts.subject(l.target, SubjectOf(string(path)))
+	if len(l.paths) >= maxPaths {
+		clear(l.paths)
+	}
+	l.paths[string(path)] = s
+	return s
+}
+
+// fits reports whether a packet that opens a call goes as one message.
+func (l *link) fits(raw []byte) bool { return headerLen+len(l.name)+len(raw) <= l.svc.bus.MaxPayload() }
+
+// publish publishes what buf has.
+func (l *link) publish(subject, reply string) error {
+	l.out = Message{Subject: subject, Reply: reply, Data: l.buf}
+	return l.svc.publish(&l.out)
+}
+
+// sendOnce sends a one-way message that goes as one, and reports whether it is such.
+func (l *link) sendOnce(p *packet) bool {
+	if !l.fits(p.raw) {
+		return false
+	}
+	l.last++
+	h := header{kind: kindOpen, sender: l.id, call: l.last}
+	l.buf = h.append(l.buf[:0], l.name, p.raw)
+	subject := l.subject(p.code)
+	if err := l.publish(subject, ""); err != nil {
+		l.notSent(subject, err.Error())
+	}
+	return true
+}
+
+// notSent says that a one-way message is lost.
+func (l *link) notSent(subject, why string) {
+	l.svc.opts.Logger.Warn("service: a message was not sent", "subject", subject, "error", why)
+}
+
 // send sends what opens a call, or offers it. The error is why nothing was sent.
-func (l *link) send(c *call, path string, raw []byte) (flyrpc.Code, error) {
-	c.subject = l.svc.opts.subject(l.target, SubjectOf(path))
-	name := appendName(nil, l.svc.opts.Serializer.Name())
-	h := header{kind: kindOpen, sender: l.id, call: c.id}
-	m := Message{Subject: c.subject, Reply: c.reply}
-	if headerLen+len(name)+len(raw) <= l.svc.bus.MaxPayload() {
-		l.buf = h.append(l.buf[:0], name, raw)
+func (l *link) send(c *call, path, raw []byte) (flyrpc.Code, error) {
+	c.subject = l.subject(path)
+	h, reply := header{kind: kindOpen, sender: l.id, call: c.id}, c.reply
+	if l.fits(raw) {
+		l.buf = h.append(l.buf[:0], l.name, raw)
 		if c.oneWay {
-			m.Reply = ""
-			l.forget(c)
+			reply = ""
 		}
 	} else {
 		c.whole = raw
@@ -196,14 +262,16 @@ func (l *link) send(c *call, path string, raw []byte) (flyrpc.Code, error) {
 			l.held += c.hold
 		}
 		h.kind = kindOffer
-		l.buf = h.append(l.buf[:0], binary.BigEndian.AppendUint64(nil, uint64(len(raw))), name)
+		l.buf = h.append(l.buf[:0], binary.BigEndian.AppendUint64(nil, uint64(len(raw))), l.name)
 		if c.oneWay {
 			l.expire(c, l.svc.opts.SendTimeout)
 		}
 	}
-	m.Data = l.buf
-	if err := l.svc.publish(&m); err != nil {
+	if err := l.publish(c.subject, reply); err != nil {
 		return codeOf(err), err
+	}
+	if c.oneWay && c.whole == nil { // it is sent
+		l.forget(c)
 	}
 	if c.streams {
 		l.watchOver(c)
@@ -239,7 +307,7 @@ func (l *link) more(c *call, raw []byte) {
 	h := header{kind: kindMore, sender: l.id, call: c.id, n: c.nOut}
 	c.nOut++
 	l.buf = h.append(l.buf[:0], raw)
-	if err := l.svc.publish(&Message{Subject: c.inbox, Reply: c.reply, Data: l.buf}); err != nil {
+	if err := l.publish(c.inbox, c.reply); err != nil {
 		l.fail(c, codeOf(err), err.Error(), false)
 	}
 }
@@ -264,7 +332,7 @@ func (l *link) fail(c *call, code flyrpc.Code, text string, notProcessed bool) {
 		l.pipe.feed(appendError(nil, c.seq, code, text, notProcessed))
 		return
 	}
-	l.svc.opts.Logger.Warn("service: a message was not sent", "subject", c.subject, "error", text)
+	l.notSent(c.subject, text)
 }
 
 // forget takes a call off the books.
@@ -277,7 +345,7 @@ func (l *link) forget(c *call) {
 		c.expiry.Stop()
 	}
 	l.release(c, c.hold)
-	c.whole, c.pending = nil, nil
+	c.whole, c.pieces, c.pending = nil, nil, nil
 	l.svc.progress()
 }
 

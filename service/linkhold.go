@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -17,7 +18,8 @@ func (l *link) piece(p *packet) {
 		l.waiting = append(l.waiting, c)
 		l.admit()
 	}
-	c.whole = append(c.whole, p.payload...)
+	c.pieces = append(c.pieces, bytes.Clone(p.payload))
+	c.length += len(p.payload)
 	c.owed += flow.Cost(len(p.payload))
 	l.grant(c)
 }
@@ -51,9 +53,14 @@ func (l *link) release(c *call, n int) {
 	c.hold -= n
 	l.held -= n
 	if c.joining {
-		l.waiting = slices.DeleteFunc(l.waiting, func(o *call) bool { return o == c })
+		l.stopWaiting(c)
 	}
 	l.admit()
+}
+
+// stopWaiting takes a call off those that wait for room.
+func (l *link) stopWaiting(c *call) {
+	l.waiting = slices.DeleteFunc(l.waiting, func(o *call) bool { return o == c })
 }
 
 // expire has what is offered forgotten after a while in which nobody fetches it.
@@ -67,6 +74,10 @@ func (l *link) expire(c *call, after time.Duration) {
 		switch {
 		case l.calls[c.id] != c:
 		case c.oneWay:
+			if !c.taken {
+				l.svc.stats.lost.Add(1)
+				l.notSent(c.subject, "it is large, and nobody has fetched it in time")
+			}
 			l.forget(c)
 		case c.pulls <= 0: // a request, which goes on
 			l.release(c, c.hold)

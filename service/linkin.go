@@ -51,6 +51,7 @@ func (l *link) accepts(m *Message, h *header, body []byte) []byte {
 	case kindPull:
 		l.pulled(c, m, body)
 	case kindTaken:
+		c.taken = true
 		c.pulls--
 		if c.pulls <= 0 {
 			l.expire(c, min(graceTime, l.svc.opts.SendTimeout))

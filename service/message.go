@@ -66,15 +66,12 @@ func (b *Binding) All(ctx context.Context) iter.Seq[*Incoming] {
 func (b *Binding) pull() error {
 	b.mu.Lock()
 	state := b.state
-	if state == bound && b.wrong == nil {
-		b.router.NotFound(b.offer)
-	}
 	b.mu.Unlock()
 	switch state {
 	case pulled, unbound:
 		return nil
 	}
-	return b.begin(pulled)
+	return b.begin(pulled, b.offer)
 }
 
 // offer is the handler behind Next.

@@ -33,8 +33,8 @@ type Opts struct {
 	// answered BUSY, not processed; messages wait on the bus. Default 1,024, at most 32,702.
 	MaxCalls int
 	// MaxHeld is how many bytes of large messages are held at once: at the sender those that are fetched in chunks, for 250 ms more, and at the
-	// receiver those that have not come to their end. Callers wait beyond, and receivers answer BUSY, not processed. Default
-	// 64 MiB, and at least twice MaxMessage.
+	// receiver those that have not come to their end or, without an answer, wait for a handler. Callers wait beyond, and receivers answer BUSY, not
+	// processed, as they do beyond 1,024 of them for a binding. Default 64 MiB, and at least twice MaxMessage.
 	MaxHeld int
 	// Chunk is how many bytes of what is larger than one message of the bus, and of a reply or an item, travel together. Default 16 KiB,
 	// at most 60 KiB, MaxMessage, and three quarters of what the bus takes.

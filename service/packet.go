@@ -25,6 +25,8 @@ const (
 const (
 	// zipBits are the flags of what is compressed.
 	zipBits = flyrpc.FlagZipCode | flyrpc.FlagZipPayload
+	// maxCode is the most bytes of a code that a connection reads.
+	maxCode = 4 << 10
 	// lengthBits of the first byte are the width of the length field.
 	lengthBits = 3
 	// window is what each end of a call may send before it is granted more, in bytes as flow counts them. It is
@@ -76,8 +78,11 @@ func wholePacket(b []byte) (p packet, err error) {
 	if p, err = splitPacket(b); err != nil {
 		return p, err
 	}
-	if len(p.raw) != len(b) {
+	switch {
+	case len(p.raw) != len(b):
 		return p, fmt.Errorf("%d bytes follow the packet", len(b)-len(p.raw))
+	case len(p.code) > maxCode: // which would end the connection that all share
+		return p, fmt.Errorf("its code has %d bytes, at most %d are accepted", len(p.code), maxCode)
 	}
 	return p, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -23,10 +24,12 @@ type pipe struct {
 	in     []byte
 	read   int
 	closed bool
+	cut    bool          // Read returns at once
 	ready  chan struct{} // capacity 1: there is something to read
 	room   chan struct{} // capacity 1: something was read
 
 	rest []byte // of what is written: a packet that isn't whole; the writer's own
+	out  packet // being taken; the same
 }
 
 func newPipe(take func(*packet), ended func()) *pipe {
@@ -84,14 +87,16 @@ func (p *pipe) Read(b []byte) (int, error) {
 		if p.read == len(p.in) && cap(p.in) > maxFed {
 			p.in, p.read = nil, 0
 		}
-		closed := p.closed
+		closed, cut := p.closed, p.cut
 		p.mu.Unlock()
-		if n > 0 {
+		switch {
+		case n > 0:
 			poke(p.room)
 			return n, nil
-		}
-		if closed {
+		case closed:
 			return 0, io.EOF
+		case cut:
+			return 0, os.ErrDeadlineExceeded
 		}
 		<-p.ready
 	}
@@ -119,7 +124,8 @@ func (p *pipe) Write(b []byte) (int, error) {
 			break
 		}
 		b = b[len(pkt.raw):]
-		p.take(&pkt)
+		p.out = pkt
+		p.take(&p.out)
 	}
 	p.rest = append(p.rest[:0], b...)
 	return n, nil
@@ -148,11 +154,23 @@ func (p *pipe) LocalAddr() net.Addr { return busAddr{} }
 // RemoteAddr implements net.Conn.
 func (p *pipe) RemoteAddr() net.Addr { return busAddr{} }
 
-// SetDeadline implements net.Conn, as the others below. Nothing on a pipe takes time but waiting for the other end, which Close ends.
-func (p *pipe) SetDeadline(time.Time) error { return nil }
+// SetDeadline implements net.Conn.
+func (p *pipe) SetDeadline(t time.Time) error { return p.SetReadDeadline(t) }
 
-// SetReadDeadline does nothing.
-func (p *pipe) SetReadDeadline(time.Time) error { return nil }
+// SetReadDeadline ends a Read if t has passed. Other times do nothing: nothing on a pipe takes time but waiting for the other end, which
+// Close ends.
+func (p *pipe) SetReadDeadline(t time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = !t.IsZero() && !t.After(time.Now())
+	if p.cut {
+		poke(p.ready)
+	}
+	return nil
+}
+
+// ReadInTurns implements transport.TurnReader.
+func (p *pipe) ReadInTurns() {}
 
 // SetWriteDeadline does nothing.
 func (p *pipe) SetWriteDeadline(time.Time) error { return nil }

@@ -19,7 +19,11 @@ type pull struct {
 	hold  int
 	tries int // since the last chunk came
 	timer *time.Timer
+	full  bool // all has come, and waits to be handled
 }
+
+// maxPulls is how many large messages are on their way to a binding, in one serializer.
+const maxPulls = 1 << 10
 
 // pullTries is how many times a range is asked for when nothing comes, each for half of SendTimeout.
 const pullTries = 2
@@ -31,13 +35,21 @@ func (l *lane) fetch(m *Message, key callKey, body []byte) {
 		return
 	}
 	total := binary.BigEndian.Uint64(body)
+	if total == 0 {
+		l.svc.malformed(m, errors.New("an offer of nothing"))
+		return
+	}
 	if most := l.svc.opts.maxWhole() + MaxSubject + 16; total > uint64(most) {
 		l.refuse(m.Reply, key, flyrpc.TooLong, fmt.Sprintf("it has %d bytes, at most %d are accepted", total, l.svc.opts.MaxMessage))
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.pulls[key] != nil || l.calls[key] != nil || l.over {
+	if l.pulls[key] != nil || l.calls[key] != nil || l.over || l.svc.givenUp.contains(key) {
+		return
+	}
+	if len(l.pulls) >= maxPulls {
+		l.refuse(m.Reply, key, flyrpc.Busy, fmt.Sprintf("%d large messages are on their way already", len(l.pulls)))
 		return
 	}
 	if held := l.svc.held.Add(int64(total)); held > int64(l.svc.opts.MaxHeld) {
@@ -73,42 +85,64 @@ func (l *lane) pullRange(p *pull, offset, n int) {
 
 // chunk takes a chunk, and opens the call when it is the last.
 func (l *lane) chunk(m *Message, key callKey, body []byte) {
-	if whole, offer := l.join(m, key, body); whole != nil {
-		l.open(offer, key, whole, nil)
+	p := l.join(m, key, body)
+	switch {
+	case p == nil:
+	case flyrpc.Flag(p.got[0])&flyrpc.FlagWait != 0:
+		l.endPullOf(p)
+		l.open(p.m, key, p.got, nil)
+	default:
+		go func() { // it may wait for handlers, and this is where the chunks of all bindings come
+			l.open(p.m, key, p.got, nil)
+			l.endPullOf(p)
+		}()
 	}
 }
 
-// join adds a chunk. It returns the whole and its offer when it is complete.
-func (l *lane) join(m *Message, key callKey, body []byte) ([]byte, *Message) {
+// join adds a chunk. It returns the pull when it is complete.
+func (l *lane) join(m *Message, key callKey, body []byte) *pull {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.pulls[key]
-	if p == nil {
-		return nil, nil
+	if p == nil || p.full {
+		return nil
 	}
 	if len(body) < 12 {
 		l.svc.malformed(m, errors.New("a chunk without a range"))
-		return nil, nil
+		return nil
 	}
 	offset, n, err := cutRange(body[:12], p.total)
 	if err != nil || n != len(body)-12 {
 		l.svc.malformed(m, fmt.Errorf("a chunk of %d bytes: %w", len(body)-12, err))
-		return nil, nil
+		return nil
 	}
 	if offset != len(p.got) { // one was lost, and is asked for again, or this one has come twice
-		return nil, nil
+		return nil
+	}
+	if p.got == nil { // what it takes is on the books already
+		p.got = make([]byte, 0, p.total)
 	}
 	p.got = append(p.got, body[12:]...)
 	p.tries = 0
 	p.timer.Reset(l.svc.opts.SendTimeout / pullTries)
 	if len(p.got) < p.total {
 		l.ask(p)
-		return nil, nil
+		return nil
 	}
-	l.endPull(p)
+	p.full = true
+	p.timer.Stop()
 	h := header{kind: kindTaken, sender: l.id, call: key.call}
 	_ = l.svc.publish(&Message{Subject: p.m.Reply, Data: h.append(nil)})
-	return p.got, p.m
+	return p
+}
+
+// endPullOf takes a pull off the books, unless it was.
+func (l *lane) endPullOf(p *pull) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pulls[p.key] == p {
+		l.endPull(p)
+	}
 }
 
 // endPull takes a pull off the books.
@@ -130,7 +164,7 @@ func (l *lane) dropPull(key callKey) {
 func (l *lane) late(p *pull) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.pulls[p.key] != p {
+	if l.pulls[p.key] != p || p.full {
 		return
 	}
 	if p.tries++; p.tries < pullTries {

@@ -32,7 +32,7 @@ func (s *Service) Serve(r *flyrpc.Router) (*Binding, error) {
 		return nil, errors.New("service: Serve: the Router has no routes")
 	}
 	b.serve(r)
-	if err := b.begin(handled); err != nil {
+	if err := b.begin(handled, nil); err != nil {
 		return nil, err
 	}
 	return b, nil

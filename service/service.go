@@ -38,6 +38,7 @@ type Service struct {
 	started     time.Time
 	stats       counters
 	held        atomic.Int64 // bytes of large messages that are coming
+	givenUp     givenUp
 
 	mu         sync.Mutex
 	middleware []flyrpc.Middleware
@@ -227,6 +228,7 @@ func (s *Service) control(m *Message) {
 		s.malformed(m, err)
 		return
 	}
+	s.givenUp.add(callKey{h.sender, h.call}) // before lanes are asked: one that takes it now finds it there
 	s.mu.Lock()
 	lanes := make([]*lane, 0, len(s.lanes))
 	for _, l := range s.lanes {

@@ -71,6 +71,15 @@ type TryWriter interface {
 	TryWrite(b []byte) (n int, err error)
 }
 
+// TurnReader is a connection of which a caller that is alone may read its answer itself, and whose reader may run a lone handler, as
+// it is with sockets. SetReadDeadline with a time that has passed has to end a Read at once, without losing anything, and what comes while nobody
+// reads has to wait.
+type TurnReader interface {
+	TryWriter
+	// ReadInTurns says that it is one.
+	ReadInTurns()
+}
+
 // Socket is a connection, or a view of one, that can be written to without blocking and waits for data without holding a
 // buffer. [RawConn] is such, and says what each method does. Of others that make something else of a socket's
 // bytes, SocketOf returns it.

@@ -2,7 +2,6 @@ package bustest_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/go-flyrpc/flyrpc/service"
 	"github.com/go-flyrpc/flyrpc/service/bustest"
@@ -11,7 +10,7 @@ import (
 
 // TestLoop checks everything that services ask of a Bus.
 func TestLoop(t *testing.T) {
-	bustest.Run(t, bustest.Config{Ends: func(testing.TB) (a, b service.Bus) {
+	bustest.Run(t, bustest.Config{Bubble: true, Ends: func(testing.TB) (a, b service.Bus) {
 		l := new(loop)
 		return &Loop{loop: l}, &Loop{loop: l}
 	}})
@@ -20,7 +19,7 @@ func TestLoop(t *testing.T) {
 // TestMembus checks what a bus is asked for that keeps messages, too.
 func TestMembus(t *testing.T) {
 	bustest.Run(t, bustest.Config{
-		AckWait: 600 * time.Millisecond,
+		Bubble: true,
 		Ends: func(testing.TB) (a, b service.Bus) {
 			one := membus.New(nil)
 			return one, one.Join()

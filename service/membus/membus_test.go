@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	bustest.Run(t, bustest.Config{
-		AckWait: 600 * time.Millisecond,
+		Bubble: true,
 		Ends: func(testing.TB) (a, b service.Bus) {
 			one := membus.New(nil)
 			return one, one.Join()

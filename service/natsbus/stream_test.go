@@ -95,15 +95,15 @@ func check(r io.Reader) (n int64, err error) {
 	}
 }
 
-// watchHeap looks at the heap until stop is closed, and sends how much it has grown at the most.
+// watchHeap looks at what is alive in the heap until stop is closed, and sends how much that has grown at the most.
 func watchHeap(stop <-chan struct{}) <-chan uint64 {
 	heap := func() uint64 {
-		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		runtime.GC() // what nobody needs any more doesn't count, whenever it would be collected
+		sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		metrics.Read(sample)
 		return sample[0].Value.Uint64()
 	}
 	peak := make(chan uint64, 1)
-	runtime.GC()
 	begin := heap()
 	go func() {
 		most := begin
