@@ -55,6 +55,7 @@ func (l *link) adopt(conn *Conn) {
 		l.old = append(slices.DeleteFunc(l.old, func(o *Conn) bool { return o.Err() != nil }), before)
 		if len(l.old) > maxOld {
 			c.ep.workers.Go(closeTask{l.old[0]}, nil)
+			l.old = l.old[1:]
 		}
 	}
 	l.conn.Store(conn)
