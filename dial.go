@@ -112,6 +112,9 @@ func (c *Client) attempt(ctx context.Context, l *link, hello bool, auth json.Raw
 		if errors.As(err, &e) {
 			return nil, err
 		}
+		if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+			<-ctx.Done() // the dialler's timer may go off before the context's
+		}
 		if ctx.Err() != nil {
 			return nil, ctxErr(ctx, NotSent, fmt.Sprintf("dialling %s: %v", l.addr, err))
 		}

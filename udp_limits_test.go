@@ -137,7 +137,7 @@ func TestUDPHandshake(t *testing.T) {
 	}{
 		"long credentials": {addr, ClientOpts{Auth: map[string]string{"key": long}}, TooLong, "over UDP at most 1166"},
 		"no hello":         {addr, ClientOpts{NoHello: true}, BadRequest, "no version 1"},
-		"TLS":              {addr, ClientOpts{TLS: &tls.Config{}}, BadRequest, "is without TLS: write tls://"},
+		"TLS":              {addr, ClientOpts{TLS: &tls.Config{}}, BadRequest, "is UDP without TLS: write tls://"},
 		"wrong address":    {"udp://localhost", ClientOpts{}, Unavailable, "no port"},
 		"other serializer": {addr, ClientOpts{Serializer: named{"none"}}, BadRequest, "none of the serializers"},
 	} {
