@@ -54,11 +54,21 @@ func (c *Conn) open(ctx context.Context, call *Outgoing) error {
 	return err
 }
 
+// closeFor closes the stream at the caller for a reason, which Recv returns from then on, unless the stream has ended.
+func (s *Stream) closeFor(reason error) {
+	s.cancel()
+	s.recvMu.Lock()
+	defer s.recvMu.Unlock()
+	if s.result == nil {
+		s.abort(reason)
+	}
+}
+
 // watch has the stream closed when ctx ends. Before the request is queued nothing could be cancelled.
 func (s *Stream) watch(ctx context.Context) {
 	s.recvMu.Lock()
 	defer s.recvMu.Unlock()
-	s.stop = context.AfterFunc(ctx, func() { s.Close() })
+	s.stop = context.AfterFunc(ctx, func() { s.closeFor(ctxErr(ctx, Unknown, "the stream")) }) // s.ctx may end a moment later
 }
 
 // whenOver has f called once, with what Recv returns at last, or nil for io.EOF, when the stream has ended at its caller.

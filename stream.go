@@ -130,12 +130,7 @@ func (s *Stream) Close() error {
 	if s.ctx.Err() != nil {
 		err = ctxErr(s.ctx, Unknown, "the stream")
 	}
-	s.cancel()
-	s.recvMu.Lock()
-	defer s.recvMu.Unlock()
-	if s.result == nil {
-		s.abort(err)
-	}
+	s.closeFor(err)
 	return nil
 }
 

@@ -65,8 +65,12 @@ func TestAnnounce(t *testing.T) {
 		}
 		instances = append(instances, svc)
 	}
-	own, err := micro.AddService(connTo(t, s), micro.Config{Name: "nats-own", Version: "0.0.1"})
+	ownConn := connTo(t, s)
+	own, err := micro.AddService(ownConn, micro.Config{Name: "nats-own", Version: "0.0.1"})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ownConn.Flush(); err != nil { // so that it is asked too
 		t.Fatal(err)
 	}
 	defer func() { _ = own.Stop() }()
