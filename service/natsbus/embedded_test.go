@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net"
 	"os"
@@ -73,6 +74,7 @@ func TestEmbeddedListens(t *testing.T) {
 	if _, err := nats.Connect(s.URL()); err == nil {
 		t.Error("who has no password was let in")
 	}
+	eventually(t, "end of that connection at the server", func(context.Context) bool { return s.srv.NumClients() == 0 })
 	nc := connTo(t, s) // within the process it is known
 	if !nc.IsConnected() {
 		t.Error("not connected")
