@@ -162,7 +162,7 @@ func TestDurableConcurrent(t *testing.T) {
 		for i := range 30 {
 			t.check(c.SendDurable(t.Context(), "jobs", "", job{i}))
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(10*time.Second + 500*time.Millisecond)
 		synctest.Wait()
 		if most.Load() != 3 || running.Load() != 0 {
 			t.Errorf("%d ran at once, %d still do", most.Load(), running.Load())

@@ -38,6 +38,8 @@ func options(patience time.Duration, log slog.Handler) *flyrpc.ServerOpts {
 		StreamWindow:  64 << 10,
 		MessageWindow: 64 << 10,
 		Logger:        slog.New(log),
+		NoHTTP:        true, // so that all garbage is taken for packets
+		NoCommands:    true,
 	}
 }
 
