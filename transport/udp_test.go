@@ -98,7 +98,7 @@ func TestUDPSpoofed(t *testing.T) {
 	for i := range sources {
 		conn, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, byte(1+i/250), byte(1+i%250))}, to)
 		if err != nil {
-			t.Skipf("no further loopback addresses: %v", err)
+			t.Fatal(err)
 		}
 		for j := range 100 {
 			b := bad[j%len(bad)].append(nil)

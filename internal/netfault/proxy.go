@@ -183,7 +183,7 @@ func (p *Proxy) carry(near *net.TCPConn) {
 		return
 	}
 	var d net.Dialer
-	far, err := d.DialContext(c.ctx, "tcp", target)
+	far, err := d.DialContext(p.ctx, "tcp", target) // a dial that c's end cut short could leave the target an EOF where it is to have an RST
 	if err != nil {
 		c.reset()
 		return

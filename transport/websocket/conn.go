@@ -135,11 +135,15 @@ func (c *Conn) SetClose(code int, reason string) {
 func (c *Conn) Close() error {
 	c.closeOnce.Do(func() {
 		c.isClosed.Store(true)
-		if c.writeMu.TryLock() { // else a Write waits, and a message is half sent
-			_ = c.nc.SetWriteDeadline(time.Now().Add(closeWait))
-			_ = c.sendClose()
-			c.writeMu.Unlock()
+		timer := time.AfterFunc(closeWait, func() { c.nc.Close() })
+		defer timer.Stop()
+		if !c.writeMu.TryLock() { // a Write is about to end, or waits
+			_ = c.nc.SetWriteDeadline(time.Unix(1, 0))
+			c.writeMu.Lock()
 		}
+		_ = c.nc.SetWriteDeadline(time.Now().Add(closeWait))
+		_ = c.sendClose()
+		c.writeMu.Unlock()
 		c.closeErr = c.nc.Close()
 	})
 	if errors.Is(c.closeErr, net.ErrClosed) {
