@@ -249,6 +249,9 @@ func (l *lane) answer(p *packet) {
 		return
 	}
 	final := p.flag&flyrpc.FlagStream == 0
+	if final { // whoever has the answer finds it counted
+		l.b.stats.note(time.Since(t.began), p)
+	}
 	if t.done == nil && !t.dropped {
 		t.guard.sends(p)
 		l.send(t, kindMore, p.raw, !final)
@@ -258,7 +261,6 @@ func (l *lane) answer(p *packet) {
 		delete(l.bySeq, t.seq)
 		delete(l.calls, t.key)
 		l.free = append(l.free, t.seq)
-		l.b.stats.note(time.Since(t.began), p)
 		if t.done != nil {
 			go t.done(flyrpc.Code(p.code))
 		}
