@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/typepb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/go-flyrpc/flyrpc/internal/memorytest"
 	"github.com/go-flyrpc/flyrpc/serializer"
 	"github.com/go-flyrpc/flyrpc/serializer/json"
 	"github.com/go-flyrpc/flyrpc/serializer/msgpack"
@@ -148,7 +149,7 @@ func runBomb(name string) {
 			}
 			for i, target := range c.targets {
 				// The race detector is slow: with it, each bomb gets other targets.
-				if !raceEnabled || i%6 == n%6 {
+				if !memorytest.RaceEnabled || i%6 == n%6 {
 					explode(c.serializer, data, target())
 				}
 			}
@@ -162,14 +163,14 @@ func runBomb(name string) {
 func explode(s serializer.Serializer, data []byte, v any) {
 	// What a type needs once is not what the data costs.
 	_ = s.Decode([]byte{0xc0}, v)
-	p, err := startPeak()
+	p, err := memorytest.Start()
 	if err != nil {
 		fail("%v", err)
 	}
 	began := time.Now()
 	err = s.Decode(data, v)
 	took := time.Since(began)
-	n, slack, measureErr := p.growth()
+	n, slack, measureErr := p.Growth()
 	if measureErr != nil {
 		fail("%v", measureErr)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-flyrpc/flyrpc/internal/compress"
+	"github.com/go-flyrpc/flyrpc/internal/memorytest"
 )
 
 const (
@@ -62,7 +63,7 @@ func runBomb(name string) {
 func (b bomb) explode(data []byte) {
 	var c compress.Codec
 	var before, after runtime.MemStats
-	p, err := startPeak()
+	p, err := memorytest.Start()
 	if err != nil {
 		fail("%v", err)
 	}
@@ -76,7 +77,7 @@ func (b bomb) explode(data []byte) {
 	}
 	took := time.Since(began)
 	runtime.ReadMemStats(&after)
-	n, slack, measureErr := p.growth()
+	n, slack, measureErr := p.Growth()
 	if measureErr != nil {
 		fail("%v", measureErr)
 	}

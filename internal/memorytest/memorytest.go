@@ -1,4 +1,5 @@
-package serializer_test
+// Package memorytest measures how far the memory of a process grows, for tests that hold it to a bound.
+package memorytest
 
 import (
 	"bytes"
@@ -9,31 +10,32 @@ import (
 	"strconv"
 )
 
-// peak measures how far the memory of the process grows. Where the system doesn't
-// say, it is what the runtime has asked the system for, in its steps of 4 MiB.
-type peak struct {
+// Peak is a measurement that has begun. Where the system doesn't say how much memory a process has, or the race detector's is in it, what
+// is measured is what the runtime has asked the system for.
+type Peak struct {
 	exact bool
 	base  int64
 }
 
+// runtimeStep is how many bytes the runtime asks for at once.
 const runtimeStep = 4 << 20
 
-func startPeak() (peak, error) {
+// Start begins to measure from what the process has now. One measurement at a time is possible in a process.
+func Start() (Peak, error) {
 	debug.FreeOSMemory()
-	if runtime.GOOS != "linux" || raceEnabled {
-		return peak{base: runtimeMemory()}, nil
+	if runtime.GOOS != "linux" || RaceEnabled {
+		return Peak{base: runtimeMemory()}, nil
 	}
 	// 5 makes the peak the present size.
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
-		return peak{}, err
+		return Peak{}, err
 	}
 	base, err := status("VmRSS:")
-	return peak{exact: true, base: base}, err
+	return Peak{exact: true, base: base}, err
 }
 
-// growth is how far memory has grown at most, and how much of that may be
-// the measurement's coarseness.
-func (p peak) growth() (n, slack int64, err error) {
+// Growth is how many bytes memory has grown by at most since Start, and how many of them may be the measurement's coarseness.
+func (p Peak) Growth() (n, slack int64, err error) {
 	if !p.exact {
 		return runtimeMemory() - p.base, runtimeStep, nil
 	}
