@@ -127,14 +127,14 @@ func TestWebSocketStreamsUp(t *testing.T) {
 	cli := dialWeb(t, mounted(t, srv), nil)
 	items := func(yield func([]byte) bool) {
 		for i := range 200 {
-			if !yield(text(i, 1+i*1000)) {
+			if !yield(text(i, 1+i*350)) {
 				return
 			}
 		}
 	}
 	n := 0
 	for b, err := range Exchange[[]byte, []byte](bounded(t), cli, "/double", nil, items) {
-		if want := text(n, 1+n*1000); err != nil || !bytes.Equal(b, append(want, want...)) {
+		if want := text(n, 1+n*350); err != nil || !bytes.Equal(b, append(want, want...)) {
 			t.Fatalf("item %d has %d bytes, %v", n, len(b), err)
 		}
 		n++

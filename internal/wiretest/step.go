@@ -30,7 +30,7 @@ const (
 )
 
 // stepTime is how long a step may take that doesn't say.
-const stepTime = 2 * time.Second
+const stepTime = 5 * time.Second
 
 // step is one step of a scenario.
 type step struct {
