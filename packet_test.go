@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/go-flyrpc/flyrpc/internal/memorytest"
 )
 
 // samePacket says how two packets differ, "" if they don't.
@@ -187,16 +189,16 @@ func TestParseAllocations(t *testing.T) {
 		{"ParsePacket of 2^60 bytes, allowed", 1, func() { _, n, _ = ParsePacket(huge, 1<<62) }},
 		{"checkMeta", 0, func() { _ = checkMeta(small[len(small)-4 : len(small)-2]) }},
 	} {
-		if got := testing.AllocsPerRun(100, c.f); got > c.most {
+		if got := memorytest.AllocsPerRun(100, c.f); got > c.most {
 			t.Errorf("%s: %v allocations, want %v at most", c.name, got, c.most)
 		}
 	}
 	buf, meta := make([]byte, 0, 64), []byte{4, 0}
-	if got := testing.AllocsPerRun(100, func() { buf = appendHeader(buf[:0], FlagWait, 7, "/u/g", meta, 1<<20) }); got != 0 {
+	if got := memorytest.AllocsPerRun(100, func() { buf = appendHeader(buf[:0], FlagWait, 7, "/u/g", meta, 1<<20) }); got != 0 {
 		t.Errorf("appendHeader: %v allocations", got)
 	}
 	p := Packet{Flag: FlagWait, Code: "/u/g", Meta: meta, Payload: small}
-	if got := testing.AllocsPerRun(100, func() { buf, _ = AppendPacket(buf[:0], &p) }); got != 0 {
+	if got := memorytest.AllocsPerRun(100, func() { buf, _ = AppendPacket(buf[:0], &p) }); got != 0 {
 		t.Errorf("AppendPacket: %v allocations", got)
 	}
 	// A refusal allocates its text, not what the header claims.

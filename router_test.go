@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/go-flyrpc/flyrpc/internal/memorytest"
 )
 
 func TestFind(t *testing.T) {
@@ -62,7 +64,7 @@ func TestFindAllocates(t *testing.T) {
 	r.OnMessage("/user/{id}", func() {})
 	for path, want := range map[string]float64{"/user/get": 0, "/user/7": 2} {
 		b := []byte(path)
-		if n := testing.AllocsPerRun(100, func() { r.find(b) }); n != want {
+		if n := memorytest.AllocsPerRun(100, func() { r.find(b) }); n != want {
 			t.Errorf("find(%q) allocates %v times, want %v", path, n, want)
 		}
 	}

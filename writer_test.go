@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-flyrpc/flyrpc/internal/memorytest"
 	"github.com/go-flyrpc/flyrpc/internal/pool"
 )
 
@@ -326,7 +327,7 @@ func TestWriterMemory(t *testing.T) {
 	w.try = conn
 	f := frame{flag: FlagWait, seq: 7, code: "/user/get", meta: []byte{5, 0}, body: make([]byte, 100)}
 	ctx := context.Background()
-	if n := testing.AllocsPerRun(2000, func() { w.put(ctx, &f, false) }); n > 0.5 {
+	if n := memorytest.AllocsPerRun(2000, func() { w.put(ctx, &f, false) }); n > 0.5 {
 		t.Errorf("%v allocations a packet", n)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-flyrpc/flyrpc/internal/memorytest"
 )
 
 // pipe is Pipe with both ends closed when the test ends.
@@ -224,7 +226,7 @@ func TestCloseAfterCloseWrite(t *testing.T) {
 func TestNoAllocations(t *testing.T) {
 	a, b := pipe(t, nil)
 	buf := make([]byte, 512)
-	allocs := testing.AllocsPerRun(100, func() {
+	allocs := memorytest.AllocsPerRun(100, func() {
 		_, _ = a.TryWrite(buf)
 		_, _ = b.Read(buf)
 	})

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-flyrpc/flyrpc/internal/memorytest"
 )
 
 // buffers is a pool of one kind of buffer that counts what is out.
@@ -278,7 +280,7 @@ func testRawNoAllocations(t *testing.T, a, b net.Conn) {
 	w, r, data := rawOf(t, a), rawOf(t, b), make([]byte, 64)
 	pool := &buffers{size: 64, free: make([][]byte, 0, 1)}
 	get, put := pool.get, pool.put
-	allocs := testing.AllocsPerRun(200, func() {
+	allocs := memorytest.AllocsPerRun(200, func() {
 		_, _ = w.TryWrite(data)
 		buf, _, _ := r.Read(get, put)
 		put(buf)

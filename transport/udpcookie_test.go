@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/go-flyrpc/flyrpc/internal/memorytest"
 )
 
 func TestCookies(t *testing.T) {
@@ -57,7 +59,7 @@ func TestCookiesAllocate(t *testing.T) {
 	var c cookies
 	from := netip.MustParseAddrPort("192.0.2.1:1234")
 	c.make(0, from, udpNonce{})
-	if n := testing.AllocsPerRun(100, func() {
+	if n := memorytest.AllocsPerRun(100, func() {
 		k := c.make(0, from, udpNonce{1})
 		c.check(0, from, udpNonce{1}, k)
 	}); n > 0 {

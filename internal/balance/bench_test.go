@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-flyrpc/flyrpc/internal/balance"
+	"github.com/go-flyrpc/flyrpc/internal/memorytest"
 )
 
 var strategies = map[string]balance.Strategy{
@@ -57,7 +58,7 @@ func TestNoAllocations(t *testing.T) {
 	for name, strategy := range strategies {
 		s, targets := newSet(balance.Options{Strategy: strategy, Pause: time.Nanosecond}, 5)
 		end(targets[0], balance.DefaultFailures, true)
-		if n := testing.AllocsPerRun(100, func() { call(t, s) }); n != 0 {
+		if n := memorytest.AllocsPerRun(100, func() { call(t, s) }); n != 0 {
 			t.Errorf("%s: a call takes %g allocations", name, n)
 		}
 	}

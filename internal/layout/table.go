@@ -16,7 +16,7 @@ func Packages() map[string]Rule {
 				"serializer", "serializer/json", "serializer/msgpack", "transport", "transport/websocket",
 				"internal/adapt", "internal/balance", "internal/command", "internal/compress", "internal/flow", "internal/pathtree", "internal/pool",
 			},
-			Tests: []string{".", "flyrpctest", "internal/netfault", "internal/wiretest", "serializer/...", "transport/..."},
+			Tests: []string{".", "flyrpctest", "internal/memorytest", "internal/netfault", "internal/wiretest", "serializer/...", "transport/..."},
 		},
 
 		"serializer":                  {Tests: []string{"internal/memorytest", "serializer/..."}},
@@ -28,7 +28,7 @@ func Packages() map[string]Rule {
 		"serializer/protobuf":         {Imports: []string{"serializer", "serializer/internal/..."}, Tests: []string{"serializer/..."}},
 		"serializer/serializertest":   {Imports: []string{"serializer"}, Tests: []string{"serializer/..."}},
 
-		"transport":               {Tests: []string{"transport/..."}},
+		"transport":               {Tests: []string{"internal/memorytest", "transport/..."}},
 		"transport/websocket":     {Imports: []string{"transport"}, Tests: []string{"transport/..."}},
 		"transport/transporttest": {Imports: []string{"transport"}, Tests: []string{"transport/..."}},
 
@@ -42,7 +42,7 @@ func Packages() map[string]Rule {
 
 		"internal/adapt":      {},
 		"internal/command":    {Imports: []string{"serializer"}, Tests: []string{"serializer/..."}},
-		"internal/balance":    {Tests: []string{"internal/balance"}},
+		"internal/balance":    {Tests: []string{"internal/balance", "internal/memorytest"}},
 		"internal/compress":   {Tests: []string{"internal/compress", "internal/memorytest"}},
 		"internal/covercheck": {},
 		"internal/doccheck":   {},
@@ -50,7 +50,7 @@ func Packages() map[string]Rule {
 		"internal/layout":     {},
 		"internal/memorytest": {},
 		"internal/netfault":   {},
-		"internal/pathtree":   {},
+		"internal/pathtree":   {Tests: []string{"internal/memorytest"}},
 		"internal/pool":       {},
 
 		"internal/wiretest":     {},

@@ -1,4 +1,4 @@
-// Package memorytest measures how far the memory of a process grows, for tests that hold it to a bound.
+// Package memorytest measures the memory that code takes, for tests that hold it to a bound.
 package memorytest
 
 import (
@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"testing"
 )
 
 // Peak is a measurement that has begun. Where the system doesn't say how much memory a process has, or the race detector's is in it, what
@@ -61,4 +62,14 @@ func status(key string) (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("no %s in /proc/self/status", key)
+}
+
+// AllocsPerRun is the least of several measurements of testing.AllocsPerRun, which counts what is allocated in the whole process: also by
+// what earlier tests have left running.
+func AllocsPerRun(runs int, f func()) float64 {
+	least := testing.AllocsPerRun(runs, f)
+	for n := 0; least > 0 && n < 20; n++ {
+		least = min(least, testing.AllocsPerRun(runs, f))
+	}
+	return least
 }

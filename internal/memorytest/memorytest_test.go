@@ -2,6 +2,7 @@ package memorytest
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -41,4 +42,26 @@ func TestStatus(t *testing.T) {
 	if _, err := status("Vm:"); err == nil {
 		t.Error("the system has told what nobody knows")
 	}
+}
+
+func TestAllocsPerRun(t *testing.T) {
+	var kept *[64]byte
+	if n := AllocsPerRun(10, func() { kept = new([64]byte) }); n != 1 {
+		t.Errorf("%v allocations of one", n)
+	}
+	if n := AllocsPerRun(10, func() { kept[0]++ }); n != 0 {
+		t.Errorf("%v allocations of none", n)
+	}
+	var other atomic.Pointer[[64]byte]
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for range 50_000 {
+			other.Store(new([64]byte))
+		}
+	}()
+	if n := AllocsPerRun(10, func() { runtime.Gosched(); kept[0]++ }); n != 0 {
+		t.Errorf("%v allocations of none, beside others", n)
+	}
+	<-stopped
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/go-flyrpc/flyrpc/internal/memorytest"
 )
 
 // newTree returns a tree of the patterns, each with its own text as value.
@@ -124,7 +126,7 @@ func TestMatchIsBounded(t *testing.T) {
 			t.Errorf("%.40q matches %q", path, got)
 		}
 	}
-	if n := testing.AllocsPerRun(10, func() { tree.Match(miss) }); n != 0 {
+	if n := memorytest.AllocsPerRun(10, func() { tree.Match(miss) }); n != 0 {
 		t.Errorf("a miss allocates %v times", n)
 	}
 	got, values, ok := tree.Match(strings.Repeat("b/", depth) + "end")

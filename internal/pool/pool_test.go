@@ -113,24 +113,21 @@ func TestDataIsCopied(t *testing.T) {
 	}
 }
 
-// goroutines returns how many there are when no other test's worker is left.
-func goroutines(t *testing.T) int {
-	buf := make([]byte, 1<<20)
-	for range 10_000 {
-		if stacks := buf[:runtime.Stack(buf, true)]; !bytes.Contains(stacks, []byte("(*Worker).loop")) {
-			return runtime.NumGoroutine()
+// workers returns how many workers the bubble has that calls it.
+func workers() (n int) {
+	buf := make([]byte, 4<<20)
+	for stack := range bytes.SplitSeq(buf[:runtime.Stack(buf, true)], []byte("\n\n")) {
+		if bytes.Contains(stack, []byte("synctest bubble")) && bytes.Contains(stack, []byte("(*Worker).loop(")) {
+			n++
 		}
-		runtime.Gosched()
 	}
-	t.Fatal("workers of other tests are left")
-	return 0
+	return n
 }
 
 func TestIdleWorkersEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool
 		defer p.Close()
-		before := goroutines(t)
 		gate := make(chan struct{})
 		for range 50 {
 			p.Go(taskFunc(func(*Worker) { <-gate }), nil)
@@ -139,8 +136,8 @@ func TestIdleWorkersEnd(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(3*trimEvery + time.Second)
 		synctest.Wait()
-		if n := runtime.NumGoroutine(); n > before {
-			t.Errorf("%d goroutines are left of %d", n, before)
+		if n := workers(); n > 0 {
+			t.Errorf("%d workers are left", n)
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -173,13 +170,12 @@ func TestWorkersOfABurstEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool
 		defer p.Close()
-		before := goroutines(t)
 		gate := make(chan struct{})
 		for range 1000 {
 			p.Go(taskFunc(func(*Worker) { <-gate }), nil)
 		}
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before; n != 1000 {
+		if n := workers(); n != 1000 {
 			t.Fatalf("%d workers have a task", n)
 		}
 		close(gate)
@@ -189,7 +185,7 @@ func TestWorkersOfABurstEnd(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if n := runtime.NumGoroutine() - before; n < 1 || n > 2 {
+		if n := workers(); n < 1 || n > 2 {
 			t.Errorf("%d workers are left, for two tasks at a time", n)
 		}
 		p.mu.Lock()
@@ -268,7 +264,6 @@ func TestEndedWorkersEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool
 		defer p.Close()
-		before := goroutines(t)
 		gate := make(chan struct{})
 		for range 50 {
 			p.Go(taskFunc(func(w *Worker) { <-gate; w.End() }), nil)
@@ -278,8 +273,8 @@ func TestEndedWorkersEnd(t *testing.T) {
 		ran := false
 		p.Go(taskFunc(func(w *Worker) { ran = true; w.End() }), nil)
 		synctest.Wait()
-		if n := runtime.NumGoroutine(); n > before || !ran {
-			t.Errorf("%d goroutines are left of %d; the last task ran: %v", n, before, ran)
+		if n := workers(); n > 0 || !ran {
+			t.Errorf("%d workers are left; the last task ran: %v", n, ran)
 		}
 	})
 }
