@@ -1,6 +1,8 @@
 package flyrpc
 
 import (
+	"context"
+	"iter"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -252,6 +254,74 @@ func TestLostWhileRetiring(t *testing.T) {
 			t.Errorf("OnLostConn was called %d times", len(lost))
 		}
 		p.log.want(t, "level=WARN")
+	})
+}
+
+// TestDeadWhileRetiring: a client that vanishes while a connection that is old waits for its call, or for the rest of it, is found
+// as any other, and before the time is over that its call would have.
+func TestDeadWhileRetiring(t *testing.T) {
+	for _, part := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const silence, interval = 5 * time.Second, 2 * time.Second
+			opts := &ServerOpts{MaxConnAge: time.Minute, KeepaliveTime: silence, KeepaliveInterval: interval}
+			p := newPair(t, opts, &ClientOpts{KeepaliveTime: silence, KeepaliveInterval: interval}, func(srv *Server, _ *Client) {
+				srv.OnMessage("/work", func(ctx *Context) { <-ctx.Done() })
+				srv.OnMessage("/upload", func(_ *Context, parts iter.Seq2[int, error]) {
+					for range parts {
+						continue
+					}
+				})
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go func() {
+				if !part {
+					_ = p.cc.Call(ctx, "/work", nil, nil)
+					return
+				}
+				_, _ = Upload[any](ctx, p.cc, "/upload", nil, func(yield func(int) bool) {
+					yield(1)
+					<-ctx.Done()
+				})
+			}()
+			for p.cc.bye.Load() == nil {
+				time.Sleep(time.Second)
+			}
+			bye := time.Now()
+			p.up.SetPartition(true) // the end of the connection doesn't come either
+			p.cc.Close()
+			select {
+			case <-p.sc.Done():
+			case <-time.After(silence + interval + time.Second):
+				t.Fatalf("the server still has the connection %v after its bye", time.Since(bye))
+			}
+			wantText(t, p.sc.Err().Error(), "UNAVAILABLE", "dead", "5s", "2s")
+			if p.sc.inOrder() {
+				t.Error("its end is said to be in order")
+			}
+		})
+	}
+}
+
+// TestRetiringIsKeptAlive: a connection that is old and waits for a call is pinged on, and the call ends well.
+func TestRetiringIsKeptAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const takes = retireGrace - 5*time.Second
+		opts := &ServerOpts{MaxConnAge: time.Minute, KeepaliveTime: time.Second, KeepaliveInterval: time.Second}
+		p := newPair(t, opts, &ClientOpts{KeepaliveTime: time.Second}, func(srv *Server, _ *Client) {
+			srv.OnMessage("/work", func(ctx *Context) string {
+				<-ctx.Conn().retiringForTest()
+				time.Sleep(takes)
+				return "done"
+			})
+		})
+		if s, err := Call[string](t.Context(), p.cc, "/work", nil); err != nil || s != "done" {
+			t.Error(s, err)
+		}
+		<-p.sc.Done()
+		if !p.sc.inOrder() {
+			t.Error(p.sc.Err())
+		}
 	})
 }
 

@@ -341,6 +341,7 @@ func (c *Conn) lostError(reason error) *Error {
 func (c *Conn) linger(ctx context.Context, reason error) {
 	c.resume()
 	if err := c.proto.out.drain(ctx); err == nil && !c.handedOver.Load() {
+		c.endWatch() // which could ping, and that can't be written any more
 		c.sayWhy(reason)
 		if half, ok := c.proto.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 			c.awaitEnd(ctx)

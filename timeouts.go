@@ -48,6 +48,9 @@ const (
 	isOld           // MaxConnAge is over
 )
 
+// ends reports whether the connection ends at once, and need not be looked at again.
+func (f finding) ends() bool { return f == isDead || f == isSlow }
+
 // readPart is how many bytes of a packet may take ReadTimeout: a large packet may take it for each.
 const readPart = 16 << 10
 
@@ -66,13 +69,20 @@ func (t *timeouts) look(s *sight) finding {
 	t.due = 0
 	switch {
 	case t.old(s):
-		return isOld
+		return t.leave(s, isOld)
 	case t.slow(s):
 		return isSlow
 	case t.unused(s):
-		return isIdle
+		return t.leave(s, isIdle)
 	}
 	return t.silent(s)
+}
+
+// leave returns why the connection ends in order, which is said once. What is open may take a while yet, and the other end, whose it
+// is, may be gone: so the rest is looked for on.
+func (t *timeouts) leave(s *sight, why finding) finding {
+	t.age, t.idle, t.due = 0, 0, s.now
+	return why
 }
 
 // hear notes when bytes have come.

@@ -133,6 +133,36 @@ func TestTimeoutsAge(t *testing.T) {
 	})
 }
 
+// TestTimeoutsOfLeaving: what ends a connection in order is said once, and at once the rest is looked for on: silence and slow packets.
+func TestTimeoutsOfLeaving(t *testing.T) {
+	for name, to := range map[string]timeouts{
+		"isOld": {age: sec(8), read: sec(8), ping: sec(6), interval: sec(2)}, "isIdle": {idle: sec(8), read: sec(8), ping: sec(6), interval: sec(2)},
+	} {
+		why := map[string]finding{"isOld": isOld, "isIdle": isIdle}[name]
+		if found := to.look(&sight{now: sec(8), read: sec(7)}); found != why || to.due != sec(8) {
+			t.Fatalf("%s: finding %d, next at %v", name, found, to.due)
+		}
+		silent := to
+		checkGlances(t, silent, []glance{
+			{sight{now: sec(8), read: sec(7)}, allWell, sec(13)},
+			{sight{now: sec(13), read: sec(7)}, askPeer, sec(15)},
+			{sight{now: sec(14), read: sec(14)}, allWell, sec(20)},
+			{sight{now: sec(20), read: sec(14)}, askPeer, sec(22)},
+			{sight{now: sec(22), read: sec(14)}, isDead, 0},
+		})
+		slow := to
+		slow.ping = 0
+		checkGlances(t, slow, []glance{
+			{sight{now: sec(8), read: sec(7)}, allWell, 0},
+			{sight{now: sec(9), amid: 1}, allWell, sec(11)},
+			{sight{now: sec(11), amid: 1}, allWell, sec(13)},
+			{sight{now: sec(13), amid: 1}, allWell, sec(15)},
+			{sight{now: sec(15), amid: 1}, allWell, sec(17)},
+			{sight{now: sec(17), amid: 1}, isSlow, 0},
+		})
+	}
+}
+
 // TestTimeoutsForEver: the longest durations there are mean for ever, and not the past.
 func TestTimeoutsForEver(t *testing.T) {
 	const most = math.MaxInt64

@@ -121,7 +121,7 @@ func (c *Conn) look() {
 	s := c.sight()
 	w.amid.Store(s.amid&1 == 1)
 	found := w.t.look(&s)
-	w.over = found > askPeer
+	w.over = found.ends()
 	ping := w.t.ping
 	c.setWatch(s.now)
 	w.mu.Unlock()

@@ -96,7 +96,7 @@ func (c *MemConn) read(b []byte) (int, error) {
 	switch {
 	case c.closed:
 		return 0, net.ErrClosed
-	case c.readTime.expired:
+	case c.readTime.passed():
 		return 0, os.ErrDeadlineExceeded
 	case len(b) == 0:
 		return 0, nil
@@ -186,7 +186,7 @@ func (c *MemConn) writeError() error {
 	switch {
 	case c.closed:
 		return net.ErrClosed
-	case c.writeTime.expired:
+	case c.writeTime.passed():
 		return os.ErrDeadlineExceeded
 	case c.wire.broken:
 		return os.NewSyscallError("write", syscall.ECONNRESET)

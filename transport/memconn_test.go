@@ -202,6 +202,24 @@ func TestStaleDeadline(t *testing.T) {
 	wantTimeout(t, "read", err)
 }
 
+// A deadline is over when its time has come, though its timer is late.
+func TestLateTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pipe(t, nil)
+		must(t, a.SetDeadline(time.Now().Add(time.Second)))
+		a.readTime.timer.Stop()
+		a.writeTime.timer.Stop()
+		send(t, b, "x")
+		time.Sleep(time.Second)
+		_, err := a.Read(make([]byte, 1))
+		wantTimeout(t, "read", err)
+		_, err = a.Write([]byte("x"))
+		wantTimeout(t, "write", err)
+		must(t, a.SetDeadline(time.Time{}))
+		expect(t, a, "x")
+	})
+}
+
 func TestCloseWriteAgain(t *testing.T) {
 	a, _ := pipe(t, nil)
 	must(t, a.CloseWrite())

@@ -46,18 +46,28 @@ func cookieFor(t testing.TB, conn *net.UDPConn, nonce udpNonce) datagram {
 		t.Fatal(err)
 	}
 	d := readDatagram(t, conn)
-	if d == nil || d.kind != udpCookie || d.nonce != nonce {
+	if d.kind != udpCookie || d.nonce != nonce {
 		t.Fatalf("answered %+v", d)
 	}
 	d.kind = udpFirst
 	return *d
 }
 
-// readDatagram returns what comes next, or nil if nothing does.
+// readDatagram returns what comes next, which something has to.
 func readDatagram(t testing.TB, conn *net.UDPConn) *datagram {
 	t.Helper()
+	d := datagramWithin(t, conn, 10*time.Second)
+	if d == nil {
+		t.Fatal("nothing came")
+	}
+	return d
+}
+
+// datagramWithin returns what comes within a time, or nil if nothing does.
+func datagramWithin(t testing.TB, conn *net.UDPConn, wait time.Duration) *datagram {
+	t.Helper()
 	b := make([]byte, 2000)
-	_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	_ = conn.SetReadDeadline(time.Now().Add(wait))
 	n, err := conn.Read(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
@@ -141,10 +151,11 @@ func TestUDPAmplification(t *testing.T) {
 		if _, err := conn.Write(b); err != nil {
 			t.Fatal(err)
 		}
-		switch got := readDatagram(t, conn); {
-		case d.kind == udpOpen && (got == nil || got.kind != udpCookie || len(got.append(nil)) >= len(b)):
-			t.Errorf("what opens a session is answered %+v", got)
-		case d.kind != udpOpen && got != nil:
+		if d.kind == udpOpen {
+			if got := readDatagram(t, conn); got.kind != udpCookie || len(got.append(nil)) >= len(b) {
+				t.Errorf("what opens a session is answered %+v", got)
+			}
+		} else if got := datagramWithin(t, conn, 200*time.Millisecond); got != nil {
 			t.Errorf("%#x is answered %+v", d.kind, got)
 		}
 	}
@@ -171,7 +182,7 @@ func TestUDPCookieOpensOneSession(t *testing.T) {
 		}
 	}
 	c.Close()
-	if d := readDatagram(t, conn); d == nil || d.kind != udpEnd || d.id != first.id {
+	if d := readDatagram(t, conn); d.kind != udpEnd || d.id != first.id {
 		t.Fatalf("the end is told by %+v", d)
 	}
 	if _, err := conn.Write(first.append(nil)); err != nil {
@@ -323,13 +334,24 @@ func TestUDPDialNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 600*time.Millisecond)
+	addr = &url.URL{Scheme: "udp", Host: silent.LocalAddr().String()}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	if _, err = new(UDP).Dial(ctx, &url.URL{Scheme: "udp", Host: silent.LocalAddr().String()}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err = new(UDP).Dial(ctx, addr); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("where nobody answers: %v", err)
 	}
-	_ = silent.SetReadDeadline(time.Now().Add(time.Second))
-	for i := range 2 { // it asks again
+	ctx, cancel = context.WithCancel(context.Background())
+	defer cancel()
+	dialled := make(chan error, 1)
+	go func() { _, err := new(UDP).Dial(ctx, addr); dialled <- err }()
+	defer func() {
+		cancel()
+		if err := <-dialled; !errors.Is(err, context.Canceled) {
+			t.Errorf("when it is given up: %v", err)
+		}
+	}()
+	_ = silent.SetReadDeadline(time.Now().Add(9 * time.Second))
+	for i := range 3 { // that of the first, and it asks again
 		b := make([]byte, 2000)
 		if n, _, err := silent.ReadFrom(b); n != maxDatagram || err != nil {
 			t.Errorf("datagram %d: %d bytes, %v", i, n, err)
@@ -386,7 +408,7 @@ func TestUDPCloseUnaccepted(t *testing.T) {
 	}
 	cookieFor(t, conn, udpNonce{2})
 	l.Close()
-	if d := readDatagram(t, conn); d == nil || d.kind != udpEnd {
+	if d := readDatagram(t, conn); d.kind != udpEnd {
 		t.Errorf("the client is told %+v", d)
 	}
 	if len(u.sockets) != 0 {

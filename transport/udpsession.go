@@ -70,7 +70,7 @@ func (c *udpSession) Read(b []byte) (int, error) {
 		switch p := c.next(); {
 		case c.closed:
 			return 0, c.fail("read", net.ErrClosed)
-		case c.read.expired:
+		case c.read.passed():
 			return 0, c.fail("read", os.ErrDeadlineExceeded)
 		case p != nil:
 			n := copy(b, p.b[:p.n])
@@ -115,7 +115,7 @@ func (c *udpSession) Write(b []byte) (int, error) {
 	switch {
 	case c.closed:
 		err = net.ErrClosed
-	case c.write.expired:
+	case c.write.passed():
 		err = os.ErrDeadlineExceeded
 	}
 	c.mu.Unlock()

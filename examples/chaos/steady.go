@@ -44,15 +44,19 @@ func (u usage) grown(before usage) error {
 	return nil
 }
 
-// within asks again and again until ask has no complaint, and returns the last one when ctx ends.
-func within(ctx context.Context, ask func() error) error {
+// within asks again and again until ask has no complaint, and returns the last one when ctx ends, that of an ask which ctx itself has cut
+// short only if there is no other.
+func within(ctx context.Context, ask func() error) (complaint error) {
 	for {
 		err := ask()
 		if err == nil {
 			return nil
 		}
+		if complaint == nil || ctx.Err() == nil {
+			complaint = err
+		}
 		if pause(ctx, 50*time.Millisecond) != nil {
-			return err
+			return complaint
 		}
 	}
 }

@@ -34,9 +34,15 @@ type DatagramProxy struct {
 	faults  DatagramFaults
 	chance  *rand.Rand
 	clients map[netip.AddrPort]*net.UDPConn
-	bytes   [2]int // seen from the server, and to it
+	seen    [2]traffic // from the server, and to it
 	closed  bool
 	running sync.WaitGroup
+}
+
+// traffic counts the datagrams of one direction.
+type traffic struct {
+	bytes, datagrams int // that have come
+	passed           int // datagrams that are sent on, or will be
 }
 
 // NewDatagramProxy returns a proxy on a free port of the loopback interface, for the server at an address there.
@@ -73,7 +79,7 @@ func (p *DatagramProxy) SetFaults(f DatagramFaults) {
 func (p *DatagramProxy) Bytes() (toServer, toClients int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.bytes[1], p.bytes[0]
+	return p.seen[1].bytes, p.seen[0].bytes
 }
 
 // Rebind gives each client another address towards the server, as a router does that has forgotten them.
@@ -165,11 +171,12 @@ type passing struct {
 func (p *DatagramProxy) copies(toServer bool, b []byte) []passing {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i, f := 0, &p.faults
+	seen, f := &p.seen[0], &p.faults
 	if toServer {
-		i = 1
+		seen = &p.seen[1]
 	}
-	p.bytes[i] += len(b)
+	seen.bytes += len(b)
+	seen.datagrams++
 	if f.Sees != nil && !f.Sees(toServer, append([]byte(nil), b...)) || p.happens(f.Lose) {
 		return nil
 	}
@@ -177,6 +184,7 @@ func (p *DatagramProxy) copies(toServer bool, b []byte) []passing {
 	if p.happens(f.Repeat) {
 		n++
 	}
+	seen.passed += n
 	all := make([]passing, 0, n)
 	for range n {
 		c := passing{b: append([]byte(nil), b...)}

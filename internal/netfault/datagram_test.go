@@ -53,11 +53,18 @@ func throughProxy(t *testing.T, f DatagramFaults, n int) (p *DatagramProxy, orde
 		}
 	}
 	b := make([]byte, 2000)
-	for {
-		_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	for end := time.Now().Add(10 * time.Second); ; {
+		due, known := p.due(n)
+		if known && len(sizes) >= due {
+			return p, order, sizes
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d datagrams came back, and %d are to come (all: %v)", len(sizes), n, due, known)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 		m, err := conn.Read(b)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return p, order, sizes
+			continue
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -67,6 +74,14 @@ func throughProxy(t *testing.T, f DatagramFaults, n int) (p *DatagramProxy, orde
 			order = append(order, int(b[0]))
 		}
 	}
+}
+
+// due returns how many datagrams a client gets that has sent n, and whether that is all: those that passed have been answered.
+func (p *DatagramProxy) due(n int) (due int, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	down, up := p.seen[0], p.seen[1]
+	return down.passed, up.datagrams == n && down.datagrams == up.passed
 }
 
 func TestDatagramProxy(t *testing.T) {

@@ -135,3 +135,13 @@ func ends(t *testing.T, conn net.Conn, want error) {
 		t.Fatalf("read %d bytes, %v; want %v", n, err, want)
 	}
 }
+
+// loses waits until the Proxy has thrown away n bytes altogether.
+func loses(t *testing.T, p *netfault.Proxy, n int) {
+	t.Helper()
+	for end := time.Now().Add(patience); p.Lost() != n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes are lost, want %d", p.Lost(), n)
+		}
+	}
+}

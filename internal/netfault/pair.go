@@ -66,7 +66,16 @@ func (c *pair) both(far *net.TCPConn) {
 }
 
 // swallow reads what the client sends until it has closed the connection.
-func (c *pair) swallow() { _, _ = io.Copy(io.Discard, c.near) }
+func (c *pair) swallow() {
+	buf := make([]byte, readSize)
+	for {
+		n, err := c.near.Read(buf)
+		c.p.lose(n)
+		if err != nil {
+			return
+		}
+	}
+}
 
 // way is one direction of a pair.
 type way struct {
@@ -113,7 +122,9 @@ func (w *way) write() {
 		if !ok {
 			return
 		}
-		if lost = lost || w.loses(f); !lost {
+		if lost = lost || w.loses(f); lost {
+			w.p.lose(len(next.data))
+		} else {
 			// If the receiver is gone, the other direction has its reset: the sender learns it from there, unless that is lost.
 			lost = w.pass(next, f.Slice) != nil
 		}

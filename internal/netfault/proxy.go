@@ -44,6 +44,7 @@ type Proxy struct {
 	changed chan struct{} // closed when faults change
 	l       net.Listener  // nil while it refuses
 	pairs   map[*pair]struct{}
+	lost    int
 }
 
 // Listen starts a Proxy on a free port of 127.0.0.1, that carries to target, a host:port. Close must be called.
@@ -73,6 +74,20 @@ func (p *Proxy) Conns() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.pairs)
+}
+
+// Lost returns how many bytes were thrown away so far.
+func (p *Proxy) Lost() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost
+}
+
+// lose notes that n bytes were thrown away.
+func (p *Proxy) lose(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost += n
 }
 
 // Set replaces the faults by f. It fails only if the port can't be had back after Refuse, since somebody else

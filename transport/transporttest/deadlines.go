@@ -32,10 +32,10 @@ func checkReadDeadline(k *kit) {
 		k.expect(a, "x")
 	}
 	begun := time.Now()
-	k.must("SetDeadline", func() error { return a.SetDeadline(begun.Add(moment)) })
+	k.must("SetDeadline", func() error { return a.SetDeadline(begun.Add(ahead)) })
 	k.wantTimeout("Read", k.do("Read", func() error { return readOne(a) }))
-	if took := time.Since(begun); took < moment {
-		k.Errorf("Read ended %v after a deadline %v ahead was set", took, moment)
+	if took := time.Since(begun); took < ahead {
+		k.Errorf("Read ended %v after a deadline %v ahead was set", took, ahead)
 	}
 	k.must("SetDeadline", func() error { return a.SetDeadline(time.Time{}) })
 	k.exchange(b, a)
@@ -64,14 +64,14 @@ func checkWriteDeadline(k *kit) {
 		k.exchange(a, b)
 	}
 	begun := time.Now()
-	k.must("SetWriteDeadline", func() error { return b.SetWriteDeadline(begun.Add(moment)) })
+	k.must("SetWriteDeadline", func() error { return b.SetWriteDeadline(begun.Add(ahead)) })
 	err := k.do("Write", func() error { _, err := k.forever(b); return err })
 	if errors.Is(err, errUnbounded) {
 		k.Fatalf("Write: %v", err)
 	}
 	k.wantTimeout("Write", err)
-	if took := time.Since(begun); took < moment {
-		k.Errorf("Write ended %v after a deadline %v ahead was set", took, moment)
+	if took := time.Since(begun); took < ahead {
+		k.Errorf("Write ended %v after a deadline %v ahead was set", took, ahead)
 	}
 }
 

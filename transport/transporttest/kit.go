@@ -214,6 +214,9 @@ func (k *kit) drain(c net.Conn) {
 // moment is how far deadlines are ahead that are to be waited for.
 const moment = 20 * time.Millisecond
 
+// ahead is the same of those that must not come early, which a process that hasn't run for as long doesn't see.
+const ahead = 5 * moment
+
 // tooMuch is how many bytes nobody need write for a Write to have to wait.
 const tooMuch = 64 << 20
 

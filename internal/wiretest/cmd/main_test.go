@@ -88,7 +88,7 @@ func TestListen(t *testing.T) {
 		code <- run([]string{"-listen", "127.0.0.1:0", "-dir", files(t), "-run", "right|servers"}, out, io.Discard)
 	}()
 	addr := <-out.addr
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	cli, err := flyrpc.Dial(ctx, addr, &flyrpc.ClientOpts{Serializer: jsonser.Serializer, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
