@@ -289,8 +289,10 @@ func (c *Conn) answerOf(ctx context.Context, s *slot) (body, error) {
 	}
 	code := Code(a.code)
 	remote := d == Answered || d == NotProcessed
-	e := &Error{Code: code, Message: string(b.data), remote: remote, delivery: d, cause: c.ep.errors.errorOf(code), details: details}
+	e := &Error{Code: code, Message: string(b.data), remote: remote, delivery: d, cause: c.ep.errors.errorOf(code)}
 	if len(details.data) > 0 {
+		own := details // so that those without don't take its memory
+		e.details = &own
 		_ = details.decode(&e.Details) // DecodeDetails tells why it can't be read
 	}
 	return body{}, e

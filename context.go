@@ -32,7 +32,10 @@ func (c *Context) Deadline() (deadline time.Time, ok bool) {
 	if c.ctx != nil {
 		return c.ctx.Deadline()
 	}
-	return c.in.deadline, !c.in.deadline.IsZero()
+	if c.in.deadline == 0 {
+		return time.Time{}, false
+	}
+	return c.in.conn.timeAt(c.in.deadline), true
 }
 
 // Done returns the channel that is closed when the Context ends.
@@ -107,7 +110,7 @@ func (c *Context) Param(name string) string {
 
 // ReceivedAt returns when the packet was read: its last bytes if it is small, those of its
 // header if its payload has 16 KiB or more. The caller's deadline counts from there.
-func (c *Context) ReceivedAt() time.Time { return c.in.at }
+func (c *Context) ReceivedAt() time.Time { return c.in.conn.timeAt(c.in.at) }
 
 // Packet returns a copy of the packet that is handled, which the caller may keep.
 // It must not be called after the handler has returned.
@@ -149,14 +152,14 @@ func (c *Context) Meta() Metadata { return userMeta(c.in.meta) }
 // message, to a version 1 peer, or after the response was sent. The error is an Error with
 // TooLong if metadata exceeds 8 KiB or 64 entries.
 func (c *Context) SetMeta(key, value string) error {
-	o := &c.in.result
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	meta, err := addUserMeta(o.meta, key, value)
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	x := c.in.more()
+	meta, err := addUserMeta(x.meta, key, value)
 	if err != nil {
 		return err
 	}
-	o.meta = meta
+	x.meta = meta
 	return nil
 }
 
@@ -235,11 +238,11 @@ func (c *Context) Ping(length int, timeout time.Duration) (time.Duration, error)
 // claimReply reports whether nobody has answered yet, and makes the caller the one
 // who does.
 func (in *incoming) claimReply() bool {
-	in.result.mu.Lock()
-	defer in.result.mu.Unlock()
-	if in.result.replied {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.claimed {
 		return false
 	}
-	in.result.replied = true
+	in.claimed = true
 	return true
 }

@@ -283,7 +283,7 @@ func (c *Conn) request(p *received, m *mode) error {
 	in := &incoming{
 		conn: c, route: rt, path: path, params: params,
 		flag: p.flag, seq: p.seq, strict: wait && !m.foreign, cost: int32(cost), long: long,
-		payload: p.payload, shared: p.shared, whole: p.whole, at: c.proto.in.now,
+		payload: p.payload, shared: p.shared, whole: p.whole, at: c.proto.in.now.Sub(c.proto.in.born),
 	}
 	in.context.in = in
 	if p.flag&FlagStream != 0 {

@@ -102,7 +102,7 @@ type Error struct {
 	cause    error
 	remote   bool
 	delivery Delivery
-	details  body
+	details  *body     // nil if there are none
 	refused  *incoming // the request that was not processed
 }
 
@@ -148,7 +148,7 @@ func (e *Error) Remote() bool { return e.remote }
 // DecodeDetails decodes the details of an Error that came from the other end into
 // v, a non-nil pointer. It leaves v alone if there are none.
 func (e *Error) DecodeDetails(v any) error {
-	if len(e.details.data) == 0 {
+	if e.details == nil {
 		return nil
 	}
 	return e.details.decode(v)
@@ -188,6 +188,9 @@ func (t errorTable) toWire(err error) (w wireError) {
 			w = wireError{code: HandlerPanic, message: "the handler's error panicked when it was asked what it is"}
 		}
 	}()
+	if e, ok := err.(*Error); ok { // what most are, without the memory that errors.As takes
+		return wireError{code: e.Code, message: e.Message, details: e.Details}.clean()
+	}
 	var e *Error
 	var c Code
 	switch {

@@ -98,7 +98,7 @@ func TestWithDetails(t *testing.T) {
 // TestDecodeDetails decodes what came from the other end.
 func TestDecodeDetails(t *testing.T) {
 	type place struct{ Line int }
-	e := &Error{Code: BadRequest, remote: true, details: body{data: []byte(`{"Line":3}`), ser: stdJSONSerializer()}}
+	e := &Error{Code: BadRequest, remote: true, details: &body{data: []byte(`{"Line":3}`), ser: stdJSONSerializer()}}
 	p := place{Line: 9}
 	if err := e.DecodeDetails(&p); err != nil || p.Line != 3 {
 		t.Errorf("%+v, %v", p, err)

@@ -105,10 +105,7 @@ func (w *writer) take() (more, large bool) {
 	w.offered = w.appended
 	w.queued = 0
 	w.load.Store(0)
-	if w.space != nil {
-		close(w.space)
-		w.space = nil
-	}
+	w.letIn()
 	return true, large
 }
 

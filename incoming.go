@@ -21,7 +21,7 @@ type incoming struct {
 	inline  bool    // handled on the reader
 	long    bool    // what came in pieces is too long
 	early   bool    // its handler replies before it returns; guarded by inbox.mu
-	settled bool    // the handler's own goroutine has answered; it alone uses this
+	settled bool    // the handler's own goroutine answers
 	gone    bool    // its handler has returned; guarded by inbox.mu
 	loose   bool    // counts against the limit of packets without credit
 	shared  bool    // payload belongs to the worker until the handler returns
@@ -31,28 +31,35 @@ type incoming struct {
 	whole   *pieces // the payload of what came in pieces, instead
 	meta    []byte
 	body    body
-	at      time.Time
-	result  outcome
+	at      time.Duration // when it came, by the age of the connection
 
 	prev, next *incoming // in inbox.loose
 
 	mu       sync.Mutex
-	started  bool        // the handler has started
-	replied  bool        // the response is about to be sent, or has been
-	lent     bool        // payload is a buffer that goes back when the handler has returned; its own goroutine alone uses this
-	parted   atomic.Bool // it goes in pieces, from a worker if inline is true
-	deadline time.Time
+	claimed  bool          // somebody answers, or has answered
+	started  bool          // the handler has started
+	replied  bool          // the response is about to be sent, or has been
+	lent     bool          // payload is a buffer that goes back when the handler has returned; its own goroutine alone uses this
+	parted   atomic.Bool   // it goes in pieces, from a worker if inline is true
+	deadline time.Duration // by the age of the connection; 0 if there is none
 	done     chan struct{} // nil until somebody asks for it
 	err      error         // why the Context has ended
-	timer    *time.Timer
-	after    []func()
+	extra    *extra        // nil until there is something for it; guarded by mu
 }
 
-// outcome is what a handler has said beside its results.
-type outcome struct {
-	mu      sync.Mutex
-	meta    []byte
-	replied bool
+// extra is what few packets need, so that the others are smaller: a server that is flooded takes that much less memory.
+type extra struct {
+	timer *time.Timer
+	after []func()
+	meta  []byte // the response's, which the handler has set
+}
+
+// more returns what few packets need. It is called with the lock held.
+func (in *incoming) more() *extra {
+	if in.extra == nil {
+		in.extra = new(extra)
+	}
+	return in.extra
 }
 
 // cancel ends the handler's Context.
@@ -66,11 +73,13 @@ func (in *incoming) cancel(err error) {
 	if in.done != nil {
 		close(in.done)
 	}
-	if in.timer != nil {
-		in.timer.Stop()
+	var after []func()
+	if x := in.extra; x != nil {
+		if x.timer != nil {
+			x.timer.Stop()
+		}
+		after, x.after = x.after, nil
 	}
-	after := in.after
-	in.after = nil
 	in.mu.Unlock()
 	for _, f := range after {
 		if f != nil {
@@ -98,8 +107,8 @@ func (in *incoming) doneChan() <-chan struct{} {
 		in.done = make(chan struct{})
 		if in.err != nil {
 			close(in.done)
-		} else if !in.deadline.IsZero() {
-			in.timer = time.AfterFunc(time.Until(in.deadline), in.expire)
+		} else if in.deadline != 0 {
+			in.more().timer = time.AfterFunc(in.deadline-in.conn.age(), in.expire)
 		}
 	}
 	return in.done
@@ -108,7 +117,7 @@ func (in *incoming) doneChan() <-chan struct{} {
 // ended returns why the Context has ended, or nil.
 func (in *incoming) ended() error {
 	in.mu.Lock()
-	err, late := in.err, in.err == nil && !in.deadline.IsZero() && !time.Now().Before(in.deadline)
+	err, late := in.err, in.err == nil && in.deadline != 0 && in.conn.age() >= in.deadline
 	in.mu.Unlock()
 	if late {
 		in.expire()
@@ -126,18 +135,19 @@ func (in *incoming) afterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	i, stopped := len(in.after), false
-	in.after = append(in.after, f)
+	x := in.more()
+	i, stopped := len(x.after), false
+	x.after = append(x.after, f)
 	return func() bool {
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		if stopped || i >= len(in.after) {
+		if stopped || i >= len(x.after) {
 			return false
 		}
 		stopped = true
-		in.after[i] = nil
-		for n := len(in.after); n > 0 && in.after[n-1] == nil; n-- {
-			in.after = in.after[:n-1]
+		x.after[i] = nil
+		for n := len(x.after); n > 0 && x.after[n-1] == nil; n-- {
+			x.after = x.after[:n-1]
 		}
 		return true
 	}

@@ -71,7 +71,7 @@ func (c *Conn) solo(in *incoming) (mine bool) {
 	if !c.turn.take() {
 		return false
 	}
-	if time.Since(in.at) <= maxSolo {
+	if c.age()-in.at <= maxSolo {
 		c.slowSolos = max(0, c.slowSolos-1)
 	} else if c.slowSolos += slowWeight; c.slowSolos >= maxSlow {
 		c.slowSolos, c.loneRequests = 0, -soloPause

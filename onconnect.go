@@ -3,7 +3,6 @@ package flyrpc
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/go-flyrpc/flyrpc/internal/pool"
 )
@@ -73,7 +72,7 @@ func (t connectTask) done(in *incoming, err error) {
 
 // bareIncoming returns what a handler's Context needs where there is no packet.
 func (c *Conn) bareIncoming() *incoming {
-	in := &incoming{conn: c, at: time.Now()}
+	in := &incoming{conn: c, at: c.age()}
 	in.context.in = in
 	in.body = body{ser: c.ep.v1ser}
 	return in

@@ -1,9 +1,11 @@
 package flyrpc
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -64,7 +66,7 @@ func (in *incoming) begin() error {
 	if m.v1 {
 		return in.checkLength()
 	}
-	var deadline time.Time
+	var deadline time.Duration
 	for rest, n := meta, 0; len(rest) > 0; n++ {
 		var e MetaEntry
 		if e, rest, err = nextMeta(rest, n); err != nil {
@@ -111,7 +113,7 @@ func (in *incoming) checkLength() error {
 }
 
 // start sets the deadline and says whether the call is over before it has begun.
-func (in *incoming) start(deadline time.Time) error {
+func (in *incoming) start(deadline time.Duration) error {
 	in.mu.Lock()
 	in.deadline = deadline
 	err := in.err
@@ -120,20 +122,21 @@ func (in *incoming) start(deadline time.Time) error {
 	switch {
 	case err != nil && in.flag&FlagWait != 0: // a message that has come is handled
 		return Errorf(Canceled, "the call was cancelled before its handler started")
-	case !deadline.IsZero() && !time.Now().Before(deadline):
+	case deadline != 0 && in.conn.age() >= deadline:
 		return Errorf(Timeout, "the deadline passed before the handler started")
 	}
 	return nil
 }
 
-// timeoutFrom returns the deadline of a packet with a timeout entry.
-func timeoutFrom(at time.Time, value []byte) (time.Time, error) {
+// timeoutFrom returns the deadline, which isn't 0, of a packet with a timeout entry that came at an age of the connection.
+func timeoutFrom(at time.Duration, value []byte) (time.Duration, error) {
 	us, w := binary.Uvarint(value)
 	if w != len(value) || w <= 0 {
-		return time.Time{}, Errorf(BadRequest, "%w: the timeout is no uvarint", ErrBadMeta)
+		return 0, Errorf(BadRequest, "%w: the timeout is no uvarint", ErrBadMeta)
 	}
-	const most = uint64(1<<63-1) / 1000
-	return at.Add(time.Duration(min(us, most)) * time.Microsecond), nil
+	const most = math.MaxInt64 / 2 // so that no sum is larger than a time.Duration may be
+	deadline := at + time.Duration(min(us, most/1000))*time.Microsecond
+	return cmp.Or(deadline, -1), nil // which has passed as well
 }
 
 // invoke runs the handler. A panic, and the end of the goroutine, become an error.

@@ -24,6 +24,9 @@ type frame struct {
 	// answers is the request that the frame is the response to, or nil. It leaves the
 	// open calls just before the frame is queued: after it, the peer may use its sequence again.
 	answers *incoming
+	// patient means that the goroutine that has the response needn't wait where there is no room for it: the writer
+	// keeps it, and queues it in its turn.
+	patient bool
 }
 
 // size returns the bytes of f's payload on the wire.
@@ -98,4 +101,57 @@ func (w *writer) room(n int) *segment {
 func (w *writer) push(s segment) {
 	w.queue = append(w.queue, s)
 	w.queued += len(s.b)
+}
+
+// keepWaiting keeps a response for which there is no room, without a goroutine: of a peer that doesn't read there may be as many as
+// it may make calls. It is called with the lock held, while something is queued.
+func (w *writer) keepWaiting(f *frame) {
+	kept := *f
+	switch {
+	case kept.lent != nil || kept.keep && len(kept.body) >= largeBody:
+	case len(kept.body) >= largeBody:
+		kept.lent = w.bufs.copyOf(kept.body)
+		kept.body = kept.lent
+	default: // whoever encoded it uses the buffer again, also where keep is set
+		kept.body = append([]byte(nil), kept.body...)
+	}
+	w.waiting = append(w.waiting, kept)
+}
+
+// letIn tells those who wait that there is room, and queues the responses that wait, as many as fit: half of what may be queued
+// if others wait too. It reports whether it has queued any. It is called with the lock held.
+func (w *writer) letIn() (queued bool) {
+	most := w.max
+	if w.space != nil {
+		close(w.space)
+		w.space = nil
+		most /= 2
+	}
+	n := 0
+	for ; n < len(w.waiting); n++ {
+		f := &w.waiting[n]
+		if !w.rush && w.queued > 0 && w.queued+len(f.body) > most {
+			break
+		}
+		c := f.answers.conn
+		c.in.remove(f.answers)
+		w.append(f)
+		c.progress()
+	}
+	clear(w.waiting[:n])
+	if w.waiting = w.waiting[n:]; len(w.waiting) == 0 {
+		w.waiting = nil
+	}
+	return n > 0
+}
+
+// dropWaiting drops the responses that wait. It is called with the lock held.
+func (w *writer) dropWaiting() {
+	for i := range w.waiting {
+		f := &w.waiting[i]
+		f.answers.conn.in.remove(f.answers)
+		w.bufs.put(f.lent)
+		f.answers.conn.progress()
+	}
+	w.waiting = nil
 }

@@ -113,9 +113,9 @@ func TestInlineReplyFromGoroutine(t *testing.T) {
 
 // replied reports whether the request was answered.
 func (c *Context) replied() bool {
-	c.in.result.mu.Lock()
-	defer c.in.result.mu.Unlock()
-	return c.in.result.replied
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.claimed
 }
 
 // TestGoWhoseInterceptorFails: a call doesn't succeed, nor the process end, because an
@@ -211,7 +211,7 @@ func TestStoppedAfterFuncsAreForgotten(t *testing.T) {
 		}
 		ctx.in.mu.Lock()
 		defer ctx.in.mu.Unlock()
-		return len(ctx.in.after), nil
+		return len(ctx.in.more().after), nil
 	})
 	cli := connectPipe(t, srv, nil)
 	if n, err := Call[int](t.Context(), cli, "x", nil); n > 1 || err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 )
@@ -13,14 +14,15 @@ import (
 // has replied itself. buf is for encoding; it returns the buffer to use next time.
 func (in *incoming) answer(buf []byte, result any, err error) []byte {
 	if in.flag&FlagWait == 0 {
-		if err != nil {
+		if err != nil && in.conn.ep.log.Enabled(context.Background(), slog.LevelDebug) {
 			in.conn.ep.log.Debug("flyrpc: message handler failed", "conn", in.conn.id, "path", in.path, "code", string(in.toWire(err).code))
 		}
 		return buf
 	}
-	if in.settled = in.claimReply(); !in.settled {
+	if !in.claimReply() { // whoever did may be answering now, and reads settled
 		return buf
 	}
+	in.settled = true
 	if err == nil && in.route.streams {
 		var sent bool
 		if sent, err = in.lastItem(result); sent {
@@ -153,9 +155,12 @@ func (in *incoming) addDetails(meta []byte, m *mode, details any) []byte {
 
 // takeMeta returns the response's metadata that the handler has set.
 func (in *incoming) takeMeta() []byte {
-	in.result.mu.Lock()
-	defer in.result.mu.Unlock()
-	return slices.Clip(in.result.meta)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.extra == nil {
+		return nil
+	}
+	return slices.Clip(in.extra.meta)
 }
 
 // send sends a response. If keep is true, the writer may have the payload, which was encoded in e if that isn't nil; else it is
@@ -211,6 +216,8 @@ func (in *incoming) put(f *frame) error {
 		in.conn.proto.out.putLater(f)
 		return nil
 	}
+	// What else ends with the packet must not end before, and an ordered route's next response must not be queued before.
+	f.patient = in.settled && in.strict && !in.parted.Load() && !in.route.opts.ordered()
 	_, err := in.conn.proto.out.put(context.Background(), f, false)
 	return err
 }

@@ -95,6 +95,9 @@ func (c *Conn) endWatch() {
 // age returns for how long there is the connection.
 func (c *Conn) age() time.Duration { return time.Since(c.proto.in.born) }
 
+// timeAt returns the time at which the connection had an age.
+func (c *Conn) timeAt(age time.Duration) time.Time { return c.proto.in.born.Add(age) }
+
 // sight returns what is to be seen of the connection.
 func (c *Conn) sight() sight {
 	in := &c.proto.in

@@ -18,14 +18,22 @@ func (c *Context) Refuse(err *Error) *Error {
 // refuses reports whether err is a refusal of in. The error's own methods may panic.
 func (in *incoming) refuses(err error) bool {
 	defer func() { _ = recover() }()
-	var e *Error
-	for errors.As(err, &e) && e != nil {
+	for e := firstError(err); e != nil; e = firstError(e.cause) { // it may be wrapped in an Error of its own
 		if e.refused == in {
 			return true
 		}
-		err = e.cause // it was wrapped in an Error of its own
 	}
 	return false
+}
+
+// firstError returns the first Error that err is or wraps, or nil. It takes no memory for what is an Error itself.
+func firstError(err error) *Error {
+	if e, ok := err.(*Error); ok {
+		return e
+	}
+	var e *Error
+	errors.As(err, &e)
+	return e
 }
 
 // CodeOf returns the code that err has on the wire when a Handler returns it: its own, the one that ServerOpts.Errors or

@@ -57,6 +57,7 @@ type writer struct {
 	ownN     int
 	queue    []segment
 	spare    []segment    // the last queue's memory
+	waiting  []frame      // answers for which the queue has no room yet
 	queued   int          // bytes in queue
 	load     atomic.Int64 // queued, for those who don't hold the lock
 	large    bool         // queue has a segment that is not pooled
@@ -93,6 +94,11 @@ func (w *writer) put(ctx context.Context, f *frame, busy bool) (pos uint64, err 
 	}
 	w.mu.Lock()
 	if !answered && w.over(f) {
+		if f.patient {
+			w.keepWaiting(f)
+			w.mu.Unlock()
+			return 0, nil
+		}
 		err = w.waitSpace(ctx, f)
 	}
 	switch {
@@ -224,12 +230,12 @@ func (w *writer) putCredit(flag Flag, seq uint16, n int) {
 // hurry lets all who wait queue what they have: the connection is about to end.
 func (w *writer) hurry() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.rush = true
-	if w.space != nil {
-		close(w.space)
-		w.space = nil
+	if w.letIn() {
+		w.startWorker()
+		return
 	}
+	w.mu.Unlock()
 }
 
 // roomy reports whether n more bytes may be queued at once. It doesn't need the lock.
@@ -299,6 +305,7 @@ func (w *writer) close(err error) {
 	}
 	w.queue, w.spare, w.own, w.queued, w.ownN = nil, nil, nil, 0, 0
 	w.load.Store(0)
+	w.dropWaiting()
 	if w.space != nil {
 		close(w.space)
 		w.space = nil

@@ -49,14 +49,15 @@ func RateLimit(perSecond float64, burst int, opts *RateLimitOptions) flyrpc.Midd
 		o.MaxKeys = DefaultMaxKeys
 	}
 	b := newBuckets(rate.Limit(perSecond), burst, o.MaxKeys)
+	busy := flyrpc.Errorf(flyrpc.Busy, "more than %v calls a second: wait before the next", perSecond) // Refuse copies it
 	return func(next flyrpc.Handler) flyrpc.Handler {
 		return func(ctx *flyrpc.Context) (any, error) {
 			key := o.Key(ctx)
-			if key != nil && !reflect.ValueOf(key).Comparable() {
+			if !isComparable(key) {
 				return nil, ctx.Refuse(flyrpc.Errorf(flyrpc.Internal, "the rate limit's key is a %T, which can't be compared", key))
 			}
 			if !b.allow(key, time.Now()) {
-				return nil, ctx.Refuse(flyrpc.Errorf(flyrpc.Busy, "more than %v calls a second: wait before the next", perSecond))
+				return nil, ctx.Refuse(busy)
 			}
 			return next(ctx)
 		}
@@ -109,6 +110,15 @@ func newBuckets(limit rate.Limit, burst, most int) *buckets {
 
 // noKey is the key that nil stands for.
 type noKey struct{}
+
+// isComparable reports whether a key can be compared. What ByConn and ByIdentity return needs no memory for that.
+func isComparable(key any) bool {
+	switch key.(type) {
+	case nil, uint64, string, principalName:
+		return true
+	}
+	return reflect.ValueOf(key).Comparable()
+}
 
 // typedKey is a key with its type, which a hash of the key alone leaves out.
 type typedKey struct {

@@ -16,11 +16,11 @@ func Timeout(d time.Duration) flyrpc.Middleware {
 	if d <= 0 {
 		panic("middleware: Timeout: " + d.String() + " is no time for a handler")
 	}
+	late := flyrpc.Errorf(flyrpc.Timeout, "the handler took longer than the %v it has", d)
 	return func(next flyrpc.Handler) flyrpc.Handler {
 		return func(ctx *flyrpc.Context) (reply any, err error) {
 			c, cancel := context.WithTimeout(ctx, d)
 			defer cancel()
-			late := flyrpc.Errorf(flyrpc.Timeout, "the handler took longer than the %v it has", d)
 			answered, done := false, make(chan struct{})
 			stop := context.AfterFunc(c, func() {
 				defer close(done)
@@ -33,7 +33,8 @@ func Timeout(d time.Duration) flyrpc.Middleware {
 					<-done
 				}
 				if answered || expired(ctx, c) && errors.Is(err, context.DeadlineExceeded) {
-					reply, err = nil, late
+					own := *late // whoever has it may change it
+					reply, err = nil, &own
 				}
 			}()
 			return next(ctx.WithContext(c))

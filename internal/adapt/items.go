@@ -3,6 +3,7 @@ package adapt
 import (
 	"context"
 	"io"
+	"iter"
 	"reflect"
 )
 
@@ -66,6 +67,12 @@ func sendSeq[C context.Context](c C, seq reflect.Value, send func(C, any) error)
 	if seq.IsNil() {
 		return nil
 	}
+	switch items := seq.Interface().(type) { // what is often sent, without reflection for each item
+	case iter.Seq2[string, error]:
+		return sendAll(c, items, send)
+	case iter.Seq2[[]byte, error]:
+		return sendAll(c, items, send)
+	}
 	yield := reflect.MakeFunc(seq.Type().In(0), func(args []reflect.Value) []reflect.Value {
 		if err == nil {
 			if err = failure(args[1]); err == nil {
@@ -75,6 +82,19 @@ func sendSeq[C context.Context](c C, seq reflect.Value, send func(C, any) error)
 		return []reflect.Value{reflect.ValueOf(err == nil)}
 	})
 	seq.Call([]reflect.Value{yield})
+	return err
+}
+
+// sendAll is sendSeq for items of a type that is known.
+func sendAll[C context.Context, T any](c C, items iter.Seq2[T, error], send func(C, any) error) (err error) {
+	items(func(item T, failure error) bool {
+		if err == nil {
+			if err = failure; err == nil {
+				err = send(c, item)
+			}
+		}
+		return err == nil
+	})
 	return err
 }
 
