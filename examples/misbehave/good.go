@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -13,7 +15,7 @@ import (
 )
 
 const (
-	dialers     = 64               // connections made at once
+	dialers     = 16               // connections made at once
 	callTimeout = 10 * time.Second // of a good call
 	maxOpen     = 4096             // good calls open at once
 )
@@ -75,6 +77,7 @@ func measure(ctx context.Context, c config, good *clients, srv *server) (*part, 
 	if _, err := call(ctx, good, c.rate, c.warm); err != nil {
 		return nil, err
 	}
+	defer holdGarbage()()
 	if _, err := srv.state(ctx); err != nil { // so that its peak is of what follows
 		return nil, err
 	}
@@ -88,6 +91,21 @@ func measure(ctx context.Context, c config, good *clients, srv *server) (*part, 
 	}
 	p.peak, p.conns = s.Peak, s.Conns
 	return p, nil
+}
+
+// maxGarbage is the memory, in bytes, from which on garbage is collected although calls are timed.
+const maxGarbage = 4 << 30
+
+// holdGarbage collects this process's garbage, and lets what comes lie until the function that it returns is called: to collect
+// that of thousands of clients takes tens of milliseconds, in which calls are begun late and their answers seen late, in one of
+// the two parts and not in the other as it happens. The server's is collected as Go does it.
+func holdGarbage() (release func()) {
+	runtime.GC()
+	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(maxGarbage)
+	return func() {
+		debug.SetMemoryLimit(limit)
+		debug.SetGCPercent(percent)
+	}
 }
 
 // call has one client after the other make a call, at a fixed rate, whether or not those before have been answered: so a

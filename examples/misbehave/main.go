@@ -1,8 +1,8 @@
 // Command misbehave shows what clients that misbehave cost those that don't. A server in a process of its own
 // holds many connections. First all of them behave: most make calls at a fixed rate, the others, which another process
 // has, are idle. Then the idle ones are replaced by connections that misbehave in nine ways, each replaced by another as often as the
-// server cuts it. It prints the times of the good calls in both parts, what the server took of memory, and what it did
-// with the bad connections.
+// server cuts it. Both parts take turns a few times. It prints the times of the good calls in both parts of each round, what the server took of
+// memory, and what it did with the bad connections.
 //
 // The other processes are this program again. It needs a Unix system.
 package main
@@ -24,11 +24,12 @@ type config struct {
 	bad      float64       // the part of them that misbehaves, in percent
 	way      string        // what the names of the ways contain in which they do
 	rate     float64       // good calls a second, by all connections together
+	rounds   int           // how often both parts are measured
 	warm     time.Duration // how long each part runs before it is measured
 	measure  time.Duration // how long it is measured
 	patience time.Duration // the server's timeouts
 	rest     time.Duration // how long the server has in the end to let go of what it doesn't need any more
-	most     float64       // the largest ratio of the 99th percentiles
+	most     float64       // the largest ratio of the 99th percentiles, in the median of the rounds
 }
 
 func main() {
@@ -46,13 +47,14 @@ func main() {
 	flag.Float64Var(&c.bad, "bad", 10, "how many of them misbehave, in `percent`")
 	flag.StringVar(&c.way, "way", "", "misbehave only in the ways whose names contain this `text`")
 	flag.Float64Var(&c.rate, "rate", 1000, "good calls a `second`, by all connections together")
+	flag.IntVar(&c.rounds, "rounds", 3, "how often both parts are measured, in turns")
 	flag.DurationVar(&c.warm, "warm", 4*time.Second, "how `long` each part runs before it is measured")
-	flag.DurationVar(&c.measure, "time", 15*time.Second, "how `long` each part is measured")
+	flag.DurationVar(&c.measure, "time", 10*time.Second, "how `long` each part is measured")
 	flag.DurationVar(&c.patience, "patience", 2*time.Second, "the server's timeouts")
 	flag.DurationVar(&c.rest, "rest", 12*time.Second, "how `long` the server has in the end to let go of goroutines it doesn't need any more")
-	flag.Float64Var(&c.most, "most", 3, "fail if the 99th percentile with bad clients, of the times from when a call is begun, is more than so many `times` that without; 0 for any")
+	flag.Float64Var(&c.most, "most", 3, "fail if the 99th percentile with bad clients, of the times from when a call is begun, is more than so many `times` that without, in the median of the rounds; 0 for any")
 	flag.Parse()
-	if flag.NArg() > 0 || c.conns < 1 || c.bad < 0 || c.bad > 90 || c.rate <= 0 || c.measure <= 0 || c.patience <= 0 {
+	if flag.NArg() > 0 || c.conns < 1 || c.bad < 0 || c.bad > 90 || c.rate <= 0 || c.rounds < 1 || c.measure <= 0 || c.patience <= 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -94,8 +96,11 @@ func run(ctx context.Context, c config, out io.Writer) (*result, error) {
 	}
 	defer good.close()
 	r := &result{chosen: chosen}
-	if err := r.measure(ctx, c, out, good, srv, others, bad); err != nil {
-		return nil, err
+	for n := range c.rounds {
+		fmt.Fprintf(out, "\nround %d\n", n+1)
+		if err := r.measure(ctx, c, out, good, srv, others, bad); err != nil {
+			return nil, err
+		}
 	}
 	sessions, err := others.end(ctx)
 	if err != nil {
@@ -109,22 +114,25 @@ func run(ctx context.Context, c config, out io.Writer) (*result, error) {
 	return r, nil
 }
 
-// measure measures both parts. It leaves the bad connections.
+// measure measures both parts once. It leaves the bad connections.
 func (r *result) measure(ctx context.Context, c config, out io.Writer, good *clients, srv *server, o *others, bad int) error {
 	err := o.idle(ctx, bad)
 	if err != nil {
 		return err
 	}
-	if r.without, err = measure(ctx, c, good, srv); err != nil {
+	without, err := measure(ctx, c, good, srv)
+	if err != nil {
 		return err
 	}
-	r.without.print(out, fmt.Sprintf("the other %d idle", bad))
+	without.print(out, fmt.Sprintf("the other %d idle", bad))
 	if err := o.misbehave(ctx, bad, c.way); err != nil {
 		return err
 	}
-	if r.with, err = measure(ctx, c, good, srv); err != nil {
+	with, err := measure(ctx, c, good, srv)
+	if err != nil {
 		return err
 	}
-	r.with.print(out, fmt.Sprintf("the other %d misbehaving", bad))
+	with.print(out, fmt.Sprintf("the other %d misbehaving", bad))
+	r.rounds = append(r.rounds, round{without, with})
 	return nil
 }

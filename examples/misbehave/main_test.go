@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 // there for once.
 func TestMisbehaviour(t *testing.T) {
 	r, err := run(t.Context(), config{
-		conns: 200, bad: 18, rate: 100, warm: time.Second, measure: time.Second, patience: time.Second,
+		conns: 200, bad: 18, rate: 100, rounds: 2, warm: time.Second, measure: time.Second, patience: time.Second,
 	}, t.Output())
 	if err != nil {
 		t.Fatal(err)
@@ -32,8 +32,13 @@ func TestMisbehaviour(t *testing.T) {
 	if err := r.verdict(0); err != nil {
 		t.Error(err)
 	}
-	if n := len(r.with.begun); n != 100 {
-		t.Errorf("%d good calls were answered, want 100", n)
+	if len(r.rounds) != 2 {
+		t.Fatalf("%d rounds were measured, want 2", len(r.rounds))
+	}
+	for _, round := range r.rounds {
+		if n := len(round.with.begun); n != 100 {
+			t.Errorf("%d good calls were answered, want 100", n)
+		}
 	}
 	if r.after.Conns != 164 {
 		t.Errorf("the server has %d connections in the end, want the 164 good ones", r.after.Conns)

@@ -41,10 +41,11 @@ func runOthers(addr string) error {
 	return errors.Join(err, control.Close())
 }
 
-// connect makes connections that are idle.
+// connect makes connections that are idle, in place of a mob.
 func (o *otherConns) connect(ctx context.Context, w *order) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.closeAll(ctx)
 	var err error
 	o.idle, err = connect(ctx, o.addr, w.Conns, o.book, "idle")
 	return err
@@ -54,10 +55,7 @@ func (o *otherConns) connect(ctx context.Context, w *order) error {
 func (o *otherConns) misbehave(ctx context.Context, w *order) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.idle != nil {
-		o.idle.close()
-		o.idle = nil
-	}
+	o.closeAll(ctx)
 	o.mob = startMob(ctx, o.addr, w.Conns, ways(w.Way), o.book)
 }
 
@@ -65,6 +63,12 @@ func (o *otherConns) misbehave(ctx context.Context, w *order) {
 func (o *otherConns) end(ctx context.Context) map[string][]*session {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.closeAll(ctx)
+	return o.book.copy()
+}
+
+// closeAll closes all connections. It is called with the lock held.
+func (o *otherConns) closeAll(ctx context.Context) {
 	if o.idle != nil {
 		o.idle.close()
 		o.idle = nil
@@ -73,5 +77,4 @@ func (o *otherConns) end(ctx context.Context) map[string][]*session {
 		o.mob.stop(ctx)
 		o.mob = nil
 	}
-	return o.book.copy()
 }

@@ -13,12 +13,15 @@ import (
 
 // result is what a run has found out.
 type result struct {
-	without, with *part
-	chosen        []way
-	ways          []*account // of those chosen, in their order
-	lost          int        // good connections that have ended
-	after         *state     // of the server, when only the good ones are left
+	rounds []round
+	chosen []way
+	ways   []*account // of those chosen, in their order
+	lost   int        // good connections that have ended
+	after  *state     // of the server, when only the good ones are left
 }
+
+// round is both parts, measured one after the other.
+type round struct{ without, with *part }
 
 // account is what became of the connections that misbehave in one way.
 type account struct {
@@ -93,13 +96,8 @@ func (a *account) add(s *session, reason string) {
 // without bad clients.
 func (r *result) verdict(most float64) error {
 	var errs []error
-	for _, p := range []*part{r.without, r.with} {
-		if p.failed > 0 {
-			errs = append(errs, fmt.Errorf("%d good calls have failed, the first with %w", p.failed, p.first))
-		}
-		if p.held > 0 {
-			errs = append(errs, fmt.Errorf("%d good calls had to wait until fewer than %d were open, so their times are too short", p.held, maxOpen))
-		}
+	for _, round := range r.rounds {
+		errs = append(errs, round.without.verdict(), round.with.verdict())
 	}
 	if r.lost > 0 {
 		errs = append(errs, fmt.Errorf("%d good connections were lost", r.lost))
@@ -109,15 +107,40 @@ func (r *result) verdict(most float64) error {
 			errs = append(errs, fmt.Errorf("%s: none of %d was cut", a.name, a.conns))
 		}
 	}
-	if ratio := ratio(r.with.begun, r.without.begun, 0.99); most > 0 && ratio > most {
+	if ratio := median(r.ratios((*part).fromBegun, 0.99)); most > 0 && ratio > most {
 		errs = append(errs, fmt.Errorf("the 99th percentile from when calls are begun is %.1f times what it is without bad clients, at most %g are allowed", ratio, most))
 	}
 	return errors.Join(errs...)
 }
 
-// ratio compares a quantile of both parts.
-func ratio(with, without []time.Duration, q float64) float64 {
-	return float64(quantile(with, q)) / float64(max(quantile(without, q), 1))
+// verdict says what is wrong with the calls of a part.
+func (p *part) verdict() error {
+	var errs []error
+	if p.failed > 0 {
+		errs = append(errs, fmt.Errorf("%d good calls have failed, the first with %w", p.failed, p.first))
+	}
+	if p.held > 0 {
+		errs = append(errs, fmt.Errorf("%d good calls had to wait until fewer than %d were open, so their times are too short", p.held, maxOpen))
+	}
+	return errors.Join(errs...)
+}
+
+// fromDue and fromBegun are what ratios are made of.
+func (p *part) fromDue() []time.Duration   { return p.due }
+func (p *part) fromBegun() []time.Duration { return p.begun }
+
+// ratios compares a quantile of both parts of each round.
+func (r *result) ratios(of func(*part) []time.Duration, q float64) (all []float64) {
+	for _, round := range r.rounds {
+		all = append(all, float64(quantile(of(round.with), q))/float64(max(quantile(of(round.without), q), 1)))
+	}
+	return all
+}
+
+// median returns the middle one, or the mean of the two in the middle.
+func median(all []float64) float64 {
+	all = slices.Sorted(slices.Values(all))
+	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
 }
 
 // print prints what was measured.
@@ -135,13 +158,18 @@ func (p *part) print(out io.Writer, what string) {
 
 // print prints what the server did.
 func (r *result) print(out io.Writer) {
-	row := func(name string, with, without []time.Duration) {
-		fmt.Fprintf(out, "    %-11s p50 %7.1f     p99 %7.1f     p99.9 %7.1f\n", name,
-			ratio(with, without, 0.5), ratio(with, without, 0.99), ratio(with, without, 0.999))
+	fmt.Fprintln(out, "\nwith bad ones, times what it is without: the median of the rounds, and in brackets the least and the most")
+	for _, row := range []struct {
+		name string
+		of   func(*part) []time.Duration
+	}{{"from due", (*part).fromDue}, {"from begun", (*part).fromBegun}} {
+		fmt.Fprintf(out, "    %-11s", row.name)
+		for i, q := range []float64{0.5, 0.99, 0.999} {
+			all := r.ratios(row.of, q)
+			fmt.Fprintf(out, " %s %.1f (%.1f to %.1f)", []string{"p50", "p99", "p99.9"}[i], median(all), slices.Min(all), slices.Max(all))
+		}
+		fmt.Fprintln(out)
 	}
-	fmt.Fprintln(out, "with bad ones, times what it is without:")
-	row("from due", r.with.due, r.without.due)
-	row("from begun", r.with.begun, r.without.begun)
 	fmt.Fprintf(out, "good connections lost: %d; the server has %d connections and %d goroutines left\n\n", r.lost, r.after.Conns, r.after.Goroutines)
 	for _, a := range r.ways {
 		fmt.Fprintf(out, "%s: %d connections, %d ended, %d open in the end\n", a.name, a.conns, a.cut, a.conns-a.cut)
