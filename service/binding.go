@@ -208,30 +208,47 @@ func (b *Binding) serves(path []byte) error {
 	return fmt.Errorf("the path %.100q was sent to a subject that isn't its own", path)
 }
 
-// handle takes what opens a call, or offers it.
+// handle takes what opens calls, or offers them.
 func (b *Binding) handle(m *Message) {
 	if m.NoResponders {
 		return
 	}
-	h, body, err := parseHeader(m.Data)
+	var some [usualFrames]frame
+	frames, err := parseFrames(some[:0], m.Data)
 	if err != nil {
 		b.svc.malformed(m, err)
 		return
 	}
+	var l *lane // of the last frame
+	for i := range frames {
+		l = b.take(m, &frames[i], l)
+	}
+	if l != nil {
+		l.pipe.wake()
+	}
+}
+
+// take takes a frame that opens a call, or offers it. last is the lane of the one before it; that of this one is returned.
+func (b *Binding) take(m *Message, f *frame, last *lane) *lane {
 	offer := 0
-	if h.kind == kindOffer {
-		offer = min(8, len(body))
+	if f.kind == kindOffer {
+		offer = min(8, len(f.body))
 	}
-	name, rest, err := cutName(body[offer:])
-	if err == nil && h.kind != kindOpen && h.kind != kindOffer {
-		err = fmt.Errorf("its kind is %d", h.kind)
+	name, rest, err := cutName(f.body[offer:])
+	if err == nil && f.kind != kindOpen && f.kind != kindOffer {
+		err = fmt.Errorf("its kind is %d", f.kind)
 	}
 	if err != nil {
 		b.svc.malformed(m, err)
-		return
+		return last
 	}
-	key := callKey{h.sender, h.call}
-	l, err := b.lane(name)
+	key, l := callKey{f.sender, f.call}, last
+	if l == nil || l.ser != string(name) {
+		if last != nil {
+			last.pipe.wake()
+		}
+		l, err = b.lane(name)
+	}
 	switch {
 	case err != nil && m.Reply != "":
 		_ = b.svc.publish(&Message{Subject: m.Reply, Data: (&header{kind: kindMore, sender: newID(), call: key.call}).append(nil,
@@ -239,11 +256,12 @@ func (b *Binding) handle(m *Message) {
 	case err != nil:
 		b.svc.malformed(m, err)
 	case b.once && !b.first():
-	case h.kind == kindOffer:
-		l.fetch(m, key, body[:offer])
+	case f.kind == kindOffer:
+		l.fetch(m, key, f.body[:offer])
 	default:
-		l.open(m, key, rest, nil)
+		l.opener(m, key, rest, nil)
 	}
+	return l
 }
 
 // first ends a binding that takes one message, and reports whether this is it.

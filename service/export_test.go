@@ -3,6 +3,7 @@ package service
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"time"
 )
 
 // HeaderLen is the length of what stands before the body of a bus message.
@@ -28,3 +29,26 @@ func (c *Client) Held() int {
 	defer l.mu.Unlock()
 	return l.held
 }
+
+// Frames returns how many frames a bus message has.
+func Frames(b []byte) (int, error) {
+	frames, err := parseFrames(nil, b)
+	return len(frames), err
+}
+
+// Share returns how many of so many requests that wait may travel together when so many instances have answered.
+func Share(instances, queued int) int {
+	var p place
+	for i := range instances {
+		p.hear(uint64(i), time.Now())
+	}
+	return p.share(queued)
+}
+
+// The limits of bundles.
+const (
+	MaxFrames  = maxFrames
+	MaxOpeners = maxOpeners
+	MaxBundle  = maxBundle
+	HeardTime  = heardTime
+)

@@ -13,14 +13,15 @@ import (
 	"github.com/go-flyrpc/flyrpc/service"
 )
 
-// FuzzFrames has messages replayed that are well-formed and not what was sent, while calls of all shapes are under way. Each byte pair of the
-// input changes one byte of one message. Whatever comes of those calls, others that are made later go on.
+// FuzzFrames has messages replayed that are well-formed and not what was sent, while calls of all shapes are under way. Each three bytes of the
+// input change one byte of one message, or of a bundle of several. Whatever comes of those calls, others that are made later go on.
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte{})
 	for at := range 60 {
 		f.Add([]byte{byte(at), 6, 1, byte(at), 6, 7, byte(at), 27, 0x60, byte(at), 30, 0xff})
 		f.Add([]byte{byte(at), 22, 1, byte(at), 26, 9, byte(at), 40, 0, byte(at), 31, 'w'})
 		f.Add([]byte{byte(at), 6, byte(at), byte(at), 27, byte(at * 4), byte(at), 30, '+', byte(at), 33, 1})
+		f.Add([]byte{byte(at) | 0x80, byte(at), 0x80, byte(at) | 0x80, 6, 0x80, byte(at) | 0x80, 30, 2, byte(at) | 0x80, 40, 5})
 	}
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		ops = ops[:min(len(ops), 300)]
@@ -66,8 +67,11 @@ func fuzzFrames(t *net, ops []byte) {
 	synctest.Wait()
 	tap.Close()
 	for ; len(ops) >= 3; ops = ops[3:] {
-		m := *seen[int(ops[0])%len(seen)]
+		m := *seen[int(ops[0]&0x7f)%len(seen)]
 		m.Data = append([]byte(nil), m.Data...)
+		if ops[0]&0x80 != 0 {
+			m.Data = bundleOf(m.Data, seen[int(ops[1])%len(seen)].Data, m.Data)
+		}
 		m.Data[int(ops[1])%len(m.Data)] ^= ops[2]
 		if ops[2]&1 == 1 {
 			m.Data = m.Data[:max(service.HeaderLen, len(m.Data)-int(ops[2]))]

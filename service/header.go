@@ -37,7 +37,8 @@ const (
 //	1 byte 0xf1, 1 byte version (1), 4 bytes CRC-32C of all that follows,
 //	1 byte kind, 8 bytes sender, 8 bytes call, 4 bytes number
 //
-// Numbers are big-endian.
+// Numbers are big-endian. If the kind has its highest bit set, the message is a bundle: 4 bytes length of the body follow, the body, and further
+// frames of the same sender, each of 1 byte kind, 8 bytes call, 4 bytes number, 4 bytes length, and a body.
 type header struct {
 	kind   kind
 	sender uint64 // the link or lane that sends
@@ -62,29 +63,43 @@ func (h *header) append(dst []byte, parts ...[]byte) []byte {
 	return dst
 }
 
-// parseHeader returns the header of a bus message and its body, which shares b's memory.
+// parseHeader returns the header of a bus message that is no bundle, and its body, which shares b's memory.
 func parseHeader(b []byte) (h header, body []byte, err error) {
+	h, body, many, err := parseFirst(b)
+	if many && err == nil {
+		err = errors.New("it is a bundle, where none can be")
+	}
+	return h, body, err
+}
+
+// parseFirst returns the first header of a bus message and what follows it. many says that it is a bundle.
+func parseFirst(b []byte) (h header, rest []byte, many bool, err error) {
 	switch {
 	case len(b) < headerLen:
-		return h, nil, fmt.Errorf("it has %d bytes, the header alone %d", len(b), headerLen)
+		return h, nil, false, fmt.Errorf("it has %d bytes, the header alone %d", len(b), headerLen)
 	case b[0] != headerMagic:
-		return h, nil, errors.New("it doesn't begin as FlyRPC's do: another program's subject may be the same")
+		return h, nil, false, errors.New("it doesn't begin as FlyRPC's do: another program's subject may be the same")
 	case b[1] != headerVersion:
-		return h, nil, fmt.Errorf("it has version %d of the header, %d is known here", b[1], headerVersion)
+		return h, nil, false, fmt.Errorf("it has version %d of the header, %d is known here", b[1], headerVersion)
 	case binary.BigEndian.Uint32(b[2:]) != crc32.Checksum(b[6:], castagnoli()):
-		return h, nil, errors.New("its check sum is wrong: it was cut or changed on the way")
+		return h, nil, false, errors.New("its check sum is wrong: it was cut or changed on the way")
 	}
 	h = header{
-		kind: kind(b[6]), sender: binary.BigEndian.Uint64(b[7:]),
+		kind: kind(b[6] &^ bundled), sender: binary.BigEndian.Uint64(b[7:]),
 		call: binary.BigEndian.Uint64(b[15:]), n: binary.BigEndian.Uint32(b[23:]),
 	}
+	return h, b[headerLen:], b[6]&bundled != 0, h.check()
+}
+
+// check says what is wrong with a header.
+func (h *header) check() error {
 	if h.kind == 0 || h.kind >= maxKind {
-		return h, nil, fmt.Errorf("its kind is %d, which isn't known", h.kind)
+		return fmt.Errorf("its kind is %d, which isn't known", h.kind)
 	}
 	if h.sender == 0 {
-		return h, nil, errors.New("its sender is 0, which nobody is")
+		return errors.New("its sender is 0, which nobody is")
 	}
-	return h, b[headerLen:], nil
+	return nil
 }
 
 // appendName appends the name of a serializer.

@@ -3,6 +3,7 @@ package service
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,19 +22,20 @@ type lane struct {
 	pipe    *pipe
 	greeted chan struct{} // closed when the connection has answered hello
 
-	mu       sync.Mutex
-	calls    map[callKey]*taken
-	bySeq    map[uint16]*taken
-	free     []uint16
-	top      uint16 // the highest sequence that was used
-	credit   int    // for one-way messages
-	enough   chan struct{}
-	pulls    map[callKey]*pull
-	watch    *time.Timer
-	over     bool
-	overC    chan struct{} // closed when the connection has ended
-	buf, tmp []byte
-	out      Message // being published
+	mu     sync.Mutex
+	calls  map[callKey]*taken
+	bySeq  map[uint16]*taken
+	free   []uint16
+	top    uint16 // the highest sequence that was used
+	credit int    // for one-way messages
+	enough chan struct{}
+	pulls  map[callKey]*pull
+	watch  *time.Timer
+	over   bool
+	overC  chan struct{} // closed when the connection has ended
+	tmp    []byte
+	out    bundle   // of what is being taken
+	sent   []*taken // whose frames are in out
 }
 
 // callKey names a call among all on a bus.
@@ -98,8 +100,14 @@ func (l *lane) end() {
 	l.b.forgetLane(l)
 }
 
-// open takes what opens a call, or a one-way message. raw is its own memory.
+// open takes what opens a call, or a one-way message, and comes alone. raw is its own memory.
 func (l *lane) open(m *Message, key callKey, raw []byte, done func(flyrpc.Code)) {
+	l.opener(m, key, raw, done)
+	l.pipe.wake()
+}
+
+// opener is open that leaves it to the caller to wake the connection.
+func (l *lane) opener(m *Message, key callKey, raw []byte, done func(flyrpc.Code)) {
 	p, err := wholePacket(raw)
 	if err == nil {
 		err = l.checkOpener(m, &p, done != nil)
@@ -123,7 +131,8 @@ func (l *lane) open(m *Message, key callKey, raw []byte, done func(flyrpc.Code))
 	if t == nil {
 		return
 	}
-	l.pipe.feedFrom(p.withSequence(t.seq))
+	l.pipe.await()
+	l.pipe.add(p.withSequence(t.seq))
 	if p.flag&flyrpc.FlagStream != 0 {
 		l.accept(t)
 	}
@@ -134,7 +143,9 @@ func (l *lane) accept(t *taken) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.calls[t.key] == t && !t.dropped {
+		l.pipe.wake()
 		l.send(t, kindAccept, nil, true)
+		l.post()
 		l.watchOver(t)
 	}
 }
@@ -195,6 +206,7 @@ func (l *lane) refuse(reply string, key callKey, code flyrpc.Code, text string) 
 func (l *lane) message(p *packet) {
 	cost := flow.Cost(len(p.payload))
 	for !l.spend(cost) {
+		l.pipe.wake()
 		select {
 		case <-l.enough:
 		case <-l.overC:
@@ -202,7 +214,8 @@ func (l *lane) message(p *packet) {
 		}
 	}
 	poke(l.enough) // there may be enough for another one that waits
-	l.pipe.feedFrom(p.withSequence(0))
+	l.pipe.await()
+	l.pipe.add(p.withSequence(0))
 }
 
 // spend takes credit for a one-way message.
@@ -217,18 +230,25 @@ func (l *lane) spend(cost int) bool {
 }
 
 // take takes what the connection writes.
-func (l *lane) take(p *packet) {
-	if l.pipe.local(p) {
-		return
+func (l *lane) take(ps []packet) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range ps {
+		if !l.pipe.local(&ps[i]) {
+			l.takeOne(&ps[i])
+		}
 	}
+	l.post()
+}
+
+// takeOne takes a packet.
+func (l *lane) takeOne(p *packet) {
 	select {
 	case <-l.greeted:
 	default:
 		close(l.greeted)
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	switch {
 	case p.is(flyrpc.FlagStream) && p.seq == 0 && string(p.code) == creditCode:
 		if n, err := p.creditOf(); err == nil {
@@ -272,19 +292,45 @@ func (l *lane) answer(p *packet) {
 	}
 }
 
-// send sends a frame of a call. more says that the caller may have something to say to it.
+// send adds a frame of a call to those that post sends. more says that the caller may have something to say to it.
 func (l *lane) send(t *taken, k kind, raw []byte, more bool) {
-	h := header{kind: k, sender: l.id, call: t.key.call, n: t.nOut}
-	t.nOut++
-	l.buf = h.append(l.buf[:0], raw)
-	l.out = Message{Subject: t.reply, Data: l.buf}
+	o := &l.out
+	if o.frames > 0 && !(sameInbox(o.subject, t.reply) && o.room(len(raw), l.svc.bus.MaxPayload())) {
+		l.post()
+	}
+	if o.frames == 0 {
+		o.subject, o.reply = t.reply, ""
+	}
 	if more {
-		l.out.Reply = l.inbox
+		o.reply = l.inbox
 	}
-	if err := l.svc.publish(&l.out); err != nil {
-		l.svc.opts.Logger.Warn("service: an answer was not sent", "subject", t.reply, "error", err)
-		l.cancel(t)
+	o.add(&header{kind: k, sender: l.id, call: t.key.call, n: t.nOut}, raw)
+	t.nOut++
+	l.sent = append(l.sent, t)
+}
+
+// sameInbox reports whether two reply subjects are of one link: they differ in their last tokens alone.
+func sameInbox(a, b string) bool {
+	i, j := strings.LastIndexByte(a, '.'), strings.LastIndexByte(b, '.')
+	return i == j && i > 0 && a[:i] == b[:j]
+}
+
+// post sends the frames that were gathered.
+func (l *lane) post() {
+	if l.out.frames == 0 {
+		return
 	}
+	err := l.out.publish(l.svc)
+	if err != nil {
+		l.svc.opts.Logger.Warn("service: answers were not sent", "subject", l.out.subject, "calls", len(l.sent), "error", err)
+	}
+	for i, t := range l.sent {
+		if err != nil && l.calls[t.key] == t {
+			l.cancel(t)
+		}
+		l.sent[i] = nil
+	}
+	l.sent = l.sent[:0]
 }
 
 // cancel ends the handler's context of a call whose answer nobody takes.

@@ -5,20 +5,25 @@ import (
 	"time"
 )
 
-// handle takes a frame for a call of this lane.
-func (l *lane) handle(m *Message, h *header, body []byte) {
-	key := callKey{h.sender, h.call}
-	if h.kind == kindChunk {
-		l.chunk(m, key, body)
-		return
+// handle takes frames for calls of this lane.
+func (l *lane) handle(m *Message, frames []frame) {
+	for i := range frames {
+		h, body := &frames[i].header, frames[i].body
+		switch key := (callKey{h.sender, h.call}); h.kind {
+		case kindChunk:
+			l.chunk(m, key, body)
+		case kindMore:
+			l.pipe.await()
+			l.accepts(m, h, key, body)
+		default:
+			l.accepts(m, h, key, body)
+		}
 	}
-	if raw := l.accepts(m, h, key, body); raw != nil {
-		l.pipe.feedFrom(raw)
-	}
+	l.pipe.wake()
 }
 
-// accepts handles a frame and returns what of it the connection is to read.
-func (l *lane) accepts(m *Message, h *header, key callKey, body []byte) []byte {
+// accepts handles a frame, and adds what of it the connection is to read.
+func (l *lane) accepts(m *Message, h *header, key callKey, body []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.calls[key]
@@ -28,7 +33,7 @@ func (l *lane) accepts(m *Message, h *header, key callKey, body []byte) []byte {
 		} else if h.kind == kindDrop {
 			l.dropPull(key)
 		}
-		return nil
+		return
 	}
 	t.heard, t.probed = time.Now(), false
 	switch h.kind {
@@ -40,9 +45,10 @@ func (l *lane) accepts(m *Message, h *header, key callKey, body []byte) []byte {
 			_ = l.svc.publish(&Message{Subject: m.Reply, Data: a.append(nil)})
 		}
 	case kindMore:
-		return l.more(t, m, h, body)
+		if raw := l.more(t, m, h, body); raw != nil {
+			l.pipe.add(raw)
+		}
 	}
-	return nil
 }
 
 // more takes a packet of the caller.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -35,9 +34,14 @@ type link struct {
 	waiting []*call
 	spent   int // credit for one-way messages that is to be given back
 	buf     []byte
-	out     Message           // being published
+	out     bundle            // of what is being taken
+	sent    []*call           // whose frames are in out; nil for a one-way message
+	first   uint64            // the first call that out opens
+	most    int               // frames that out may have
+	queued  int               // packets that are being taken
+	now     time.Time         // when what is being handled has come
 	name    []byte            // of the serializer, as it travels
-	paths   map[string]string // the subjects of paths that were used before
+	places  map[string]*place // by paths that were used before
 	watch   *time.Timer       // nil while nothing is to be watched
 	over    bool
 }
@@ -47,7 +51,9 @@ type call struct {
 	id      uint64
 	seq     uint16
 	subject string
-	reply   string
+	place   *place // nil before it is sent
+	reply   string // where answers go: that of the bundle that has opened it
+	own     string // such a subject of this call alone; empty until it is needed
 	callee  uint64 // the lane that has answered first; 0 before
 	inbox   string // where frames for it go; empty before it is known
 	nOut    uint32
@@ -73,7 +79,7 @@ type call struct {
 func newLink(s *Service, target string, durable bool) (*link, *flyrpc.Client, error) {
 	l := &link{
 		svc: s, target: target, durable: durable, id: newID(), calls: map[uint64]*call{}, bySeq: map[uint16]*call{},
-		name: appendName(nil, s.opts.Serializer.Name()), paths: map[string]string{},
+		name: appendName(nil, s.opts.Serializer.Name()), places: map[string]*place{},
 	}
 	l.prefix = s.opts.InboxPrefix + "." + strconv.FormatUint(l.id, 36) + "."
 	l.pipe = newPipe(l.take, l.end)
@@ -112,13 +118,20 @@ func (l *link) end() {
 }
 
 // take takes what the connection writes.
-func (l *link) take(p *packet) {
-	if l.pipe.local(p) {
-		return
-	}
+func (l *link) take(ps []packet) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.queued = len(ps)
+	for i := range ps {
+		l.takeOne(&ps[i])
+	}
+	l.post()
+}
+
+// takeOne takes one packet.
+func (l *link) takeOne(p *packet) {
 	switch {
+	case l.pipe.local(p):
 	case p.is(flyrpc.FlagWait) && string(p.code) == helloPath:
 		l.pipe.feedHello(flyrpc.FlagResponse, hello{
 			Serializers: []string{l.svc.opts.Serializer.Name()},
@@ -162,9 +175,7 @@ func (l *link) opener(p *packet) {
 		l.store(c, string(p.code), raw)
 		return
 	}
-	if code, err := l.send(c, p.code, raw); err != nil {
-		l.fail(c, code, err.Error(), true)
-	}
+	l.send(c, p.code, raw)
 }
 
 // lengthRoom is how many bytes a packet may grow by when its payload does.
@@ -188,8 +199,7 @@ func appendWhole(dst []byte, p *packet, head ...[]byte) []byte {
 // newCall returns a call that isn't sent yet.
 func (l *link) newCall(seq uint16) *call {
 	l.last++
-	l.buf = strconv.AppendUint(append(l.buf[:0], l.prefix...), l.last, 36)
-	c := &call{id: l.last, seq: seq, guard: newGuard(true, maxFrame), reply: string(l.buf)}
+	c := &call{id: l.last, seq: seq, guard: newGuard(true, maxFrame)}
 	l.calls[c.id] = c
 	if seq != 0 {
 		l.bySeq[seq] = c
@@ -199,85 +209,6 @@ func (l *link) newCall(seq uint16) *call {
 
 // maxFrame is the largest payload of one packet that either end takes.
 const maxFrame = flyrpc.DefaultMaxFrame
-
-// maxPaths is how many paths a link remembers the subjects of.
-const maxPaths = 1 << 10
-
-// subject returns the subject of the bus for a path.
-func (l *link) subject(path []byte) string {
-	if s, ok := l.paths[string(path)]; ok {
-		return s
-	}
-	s := l.svc.opts.subject(l.target, SubjectOf(string(path)))
-	if len(l.paths) >= maxPaths {
-		clear(l.paths)
-	}
-	l.paths[string(path)] = s
-	return s
-}
-
-// fits reports whether a packet that opens a call goes as one message.
-func (l *link) fits(raw []byte) bool { return headerLen+len(l.name)+len(raw) <= l.svc.bus.MaxPayload() }
-
-// publish publishes what buf has.
-func (l *link) publish(subject, reply string) error {
-	l.out = Message{Subject: subject, Reply: reply, Data: l.buf}
-	return l.svc.publish(&l.out)
-}
-
-// sendOnce sends a one-way message that goes as one, and reports whether it is such.
-func (l *link) sendOnce(p *packet) bool {
-	if !l.fits(p.raw) {
-		return false
-	}
-	l.last++
-	h := header{kind: kindOpen, sender: l.id, call: l.last}
-	l.buf = h.append(l.buf[:0], l.name, p.raw)
-	subject := l.subject(p.code)
-	if err := l.publish(subject, ""); err != nil {
-		l.notSent(subject, err.Error())
-	}
-	return true
-}
-
-// notSent says that a one-way message is lost.
-func (l *link) notSent(subject, why string) {
-	l.svc.opts.Logger.Warn("service: a message was not sent", "subject", subject, "error", why)
-}
-
-// send sends what opens a call, or offers it. The error is why nothing was sent.
-func (l *link) send(c *call, path, raw []byte) (flyrpc.Code, error) {
-	c.subject = l.subject(path)
-	h, reply := header{kind: kindOpen, sender: l.id, call: c.id}, c.reply
-	if l.fits(raw) {
-		l.buf = h.append(l.buf[:0], l.name, raw)
-		if c.oneWay {
-			reply = ""
-		}
-	} else {
-		c.whole = raw
-		if c.hold == 0 {
-			c.whole = append([]byte(nil), raw...)
-			c.hold = len(raw)
-			l.held += c.hold
-		}
-		h.kind = kindOffer
-		l.buf = h.append(l.buf[:0], binary.BigEndian.AppendUint64(nil, uint64(len(raw))), l.name)
-		if c.oneWay {
-			l.expire(c, l.svc.opts.SendTimeout)
-		}
-	}
-	if err := l.publish(c.subject, reply); err != nil {
-		return codeOf(err), err
-	}
-	if c.oneWay && c.whole == nil { // it is sent
-		l.forget(c)
-	}
-	if c.streams {
-		l.watchOver(c)
-	}
-	return "", nil
-}
 
 // frame takes a packet of a call that is open.
 func (l *link) frame(p *packet) {
@@ -290,6 +221,7 @@ func (l *link) frame(p *packet) {
 			l.fail(c, flyrpc.Canceled, "the call was cancelled before it was sent", true)
 			return
 		}
+		l.post()
 		l.drop(c, "the caller has given up")
 		l.fail(c, flyrpc.Canceled, "the caller has given up", false)
 		return
@@ -300,16 +232,6 @@ func (l *link) frame(p *packet) {
 		return
 	}
 	l.more(c, p.raw)
-}
-
-// more sends a packet of a call.
-func (l *link) more(c *call, raw []byte) {
-	h := header{kind: kindMore, sender: l.id, call: c.id, n: c.nOut}
-	c.nOut++
-	l.buf = h.append(l.buf[:0], raw)
-	if err := l.publish(c.inbox, c.reply); err != nil {
-		l.fail(c, codeOf(err), err.Error(), false)
-	}
 }
 
 // drop tells whoever has taken a call that it is given up: the one that has answered, or all instances of the service.
@@ -355,13 +277,4 @@ func (l *link) refund(cost int) {
 		l.pipe.feed(appendCredit(nil, flyrpc.FlagStream, 0, l.spent))
 		l.spent = 0
 	}
-}
-
-// idOf returns the id of the call whose answers go to a subject.
-func (l *link) idOf(subject string) uint64 {
-	id, err := strconv.ParseUint(strings.TrimPrefix(subject, l.prefix), 36, 64)
-	if err != nil {
-		return 0
-	}
-	return id
 }

@@ -10,24 +10,38 @@ import (
 // handle takes what comes for a call of this link.
 func (l *link) handle(m *Message) {
 	if m.NoResponders {
-		l.nobody(l.idOf(m.Subject))
+		l.nobody(m.Subject)
 		return
 	}
-	h, body, err := parseHeader(m.Data)
+	var some [usualFrames]frame
+	frames, err := parseFrames(some[:0], m.Data)
 	if err != nil {
 		l.svc.malformed(m, err)
 		return
 	}
-	if raw := l.accepts(m, &h, body); raw != nil {
-		l.pipe.feedFrom(raw)
+	if frames[0].kind == kindMore {
+		l.pipe.await()
 	}
+	l.acceptAll(m, frames)
+	l.pipe.wake() // without the lock, which whoever is woken is likely to want
 }
 
-// nobody ends a call that nobody was there for.
-func (l *link) nobody(id uint64) {
+// acceptAll handles the frames of a bus message, and adds what of them the connection is to read.
+func (l *link) acceptAll(m *Message, frames []frame) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch c := l.calls[id]; {
+	l.now = time.Now()
+	for i := range frames {
+		if raw := l.accepts(m, &frames[i].header, frames[i].body); raw != nil {
+			l.pipe.add(raw)
+		}
+	}
+	l.post()
+}
+
+// unanswered ends a call that nobody was there for.
+func (l *link) unanswered(c *call) {
+	switch {
 	case c == nil:
 	case c.oneWay:
 		l.forget(c) // nobody is told of a message that nobody takes
@@ -38,10 +52,8 @@ func (l *link) nobody(id uint64) {
 	}
 }
 
-// accepts handles a bus message and returns what of it the connection is to read.
+// accepts handles a frame and returns what of it the connection is to read.
 func (l *link) accepts(m *Message, h *header, body []byte) []byte {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	c := l.calls[h.call]
 	if c == nil {
 		l.late(m, h)
@@ -113,6 +125,9 @@ func (l *link) answered(c *call, m *Message, h *header, body []byte) []byte {
 		l.svc.opts.Logger.Warn("service: a large message was refused", "subject", c.subject)
 		return nil
 	}
+	if c.place != nil {
+		c.place.hear(h.sender, l.now)
+	}
 	if c.callee == 0 {
 		c.callee = h.sender
 	} else if c.callee != h.sender {
@@ -126,7 +141,7 @@ func (l *link) answered(c *call, m *Message, h *header, body []byte) []byte {
 		return l.broken(c, fmt.Sprintf("a part of the answer was lost on the way: number %d came where %d was due", h.n, c.nIn), true)
 	}
 	c.nIn++
-	c.heard, c.probed = time.Now(), false
+	c.heard, c.probed = l.now, false
 	if m.Reply != "" && c.inbox == "" {
 		c.inbox = m.Reply
 	}
@@ -230,7 +245,7 @@ func (l *link) probe() {
 		default:
 			c.probed = true
 			h := header{kind: kindProbe, sender: l.id, call: c.id}
-			_ = l.svc.publish(&Message{Subject: c.inbox, Reply: c.reply, Data: h.append(nil)})
+			_ = l.svc.publish(&Message{Subject: c.inbox, Reply: l.ownReply(c), Data: h.append(nil)})
 		}
 	}
 	if more && !l.over {

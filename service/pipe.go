@@ -17,8 +17,8 @@ const maxFed = 1 << 20
 // pipe is the net.Conn below the flyrpc.Conn of one end: what its Read returns are packets made of bus messages, and what is
 // written to it are packets that become some.
 type pipe struct {
-	take  func(p *packet) // takes what is written, one after the other
-	ended func()          // called once, when it is closed
+	take  func(ps []packet) // takes the packets that one Write has brought to their end
+	ended func()            // called once, when it is closed
 
 	mu     sync.Mutex
 	in     []byte
@@ -28,11 +28,11 @@ type pipe struct {
 	ready  chan struct{} // capacity 1: there is something to read
 	room   chan struct{} // capacity 1: something was read
 
-	rest []byte // of what is written: a packet that isn't whole; the writer's own
-	out  packet // being taken; the same
+	rest []byte   // of what is written: a packet that isn't whole; the writer's own
+	out  []packet // being taken; the same
 }
 
-func newPipe(take func(*packet), ended func()) *pipe {
+func newPipe(take func([]packet), ended func()) *pipe {
 	return &pipe{take: take, ended: ended, ready: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
@@ -44,27 +44,34 @@ func poke(c chan struct{}) {
 	}
 }
 
-// feed has b read. It reports false if nobody does any more.
-func (p *pipe) feed(b []byte) bool {
+// feed has b read.
+func (p *pipe) feed(b []byte) {
+	p.add(b)
+	p.wake()
+}
+
+// add is feed without waking the reader, which wake does: when several packets come together.
+func (p *pipe) add(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return false
+		return
 	}
 	if p.read == len(p.in) {
 		p.in, p.read = p.in[:0], 0
 	}
 	p.in = append(p.in, b...)
-	poke(p.ready)
-	return true
 }
 
-// feedFrom is feed for what comes from the bus, which waits while much is unread.
-func (p *pipe) feedFrom(b []byte) bool {
+// wake has the reader look at what was added.
+func (p *pipe) wake() { poke(p.ready) }
+
+// await waits while much is unread, before more that comes from the bus is fed.
+func (p *pipe) await() {
 	for p.unread() > maxFed {
+		p.wake()
 		<-p.room
 	}
-	return p.feed(b)
 }
 
 // unread returns how many bytes wait to be read, 0 if nobody will.
@@ -124,8 +131,12 @@ func (p *pipe) Write(b []byte) (int, error) {
 			break
 		}
 		b = b[len(pkt.raw):]
-		p.out = pkt
-		p.take(&p.out)
+		p.out = append(p.out, pkt)
+	}
+	if len(p.out) > 0 {
+		p.take(p.out)
+		clear(p.out)
+		p.out = p.out[:0]
 	}
 	p.rest = append(p.rest[:0], b...)
 	return n, nil

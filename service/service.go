@@ -205,7 +205,8 @@ func (s *Service) inbox(m *Message) {
 	if m.NoResponders {
 		return
 	}
-	h, body, err := parseHeader(m.Data)
+	var some [usualFrames]frame
+	frames, err := parseFrames(some[:0], m.Data)
 	if err != nil {
 		s.malformed(m, err)
 		return
@@ -214,7 +215,7 @@ func (s *Service) inbox(m *Message) {
 	l := s.lanes[strings.TrimPrefix(m.Subject, s.inboxPrefix)]
 	s.mu.Unlock()
 	if l != nil {
-		l.handle(m, &h, body)
+		l.handle(m, frames)
 	}
 }
 

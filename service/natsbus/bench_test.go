@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -176,24 +177,29 @@ func (x *sides) readBare(b *testing.B) {
 	}
 }
 
-// Both sides take turns in each run, in rounds of up to 4,000 operations, so that whatever else the machine does meets both. The time of an operation of the
-// benchmark is that of both together; ns/fly and ns/nats are each one's own, and fly/nats is how many calls FlyRPC does for
-// each one of nats.go.
+// Both sides take turns in each run, in some 40 rounds, so that whatever else the machine does meets both; what counts is the median round of each. The
+// time of an operation of the benchmark is that of both together; ns/fly and ns/nats are each one's own, and fly/nats is how many calls FlyRPC does
+// for each one of nats.go.
 func compare(b *testing.B, callers int, fly, bare func(*testing.B)) {
 	b.ReportAllocs()
-	var took [2]time.Duration
-	for done := 0; done < b.N; {
-		n := min(b.N-done, 4000)
+	var took [2][]float64 // nanoseconds of an operation, by rounds
+	round := max(b.N/40, 8*callers)
+	for done := 0; done < b.N; done += round {
+		n := min(b.N-done, round)
 		for i, do := range []func(*testing.B){fly, bare} {
 			begun := time.Now()
 			parallel(n, callers, func() { do(b) })
-			took[i] += time.Since(begun)
+			took[i] = append(took[i], float64(time.Since(begun).Nanoseconds())/float64(n))
 		}
-		done += n
 	}
-	b.ReportMetric(float64(took[0].Nanoseconds())/float64(b.N), "ns/fly")
-	b.ReportMetric(float64(took[1].Nanoseconds())/float64(b.N), "ns/nats")
-	b.ReportMetric(float64(took[1])/float64(took[0]), "fly/nats")
+	var median [2]float64
+	for i := range took {
+		slices.Sort(took[i])
+		median[i] = took[i][len(took[i])/2]
+	}
+	b.ReportMetric(median[0], "ns/fly")
+	b.ReportMetric(median[1], "ns/nats")
+	b.ReportMetric(median[1]/median[0], "fly/nats")
 }
 
 // parallel does something n times, by so many goroutines.

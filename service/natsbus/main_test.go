@@ -7,13 +7,17 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain runs the tests, unless one of them has started this binary as a broker or as an instance of a service.
+// TestMain runs the tests, unless one of them has started this binary as something else.
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleEnv) {
 	case "broker":
 		os.Exit(runChild(runBroker))
 	case "instance":
 		os.Exit(runChild(runInstance))
+	case "archive":
+		os.Exit(runChild(runArchive))
+	case "reader":
+		os.Exit(runChild(runReader))
 	default:
 		goleak.VerifyTestMain(m)
 	}
