@@ -91,6 +91,9 @@ type order struct {
 	Way   string // what the names of the ways contain in which they misbehave
 }
 
+// yield has it wait for cores while others have work.
+func (o *others) yield(ctx context.Context) error { return o.Call(ctx, "/yield", nil, nil) }
+
 // idle has it make n connections that behave. It returns when they are there.
 func (o *others) idle(ctx context.Context, n int) error {
 	return o.Call(ctx, "/idle", order{Conns: n}, nil)

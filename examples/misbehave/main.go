@@ -29,6 +29,7 @@ type config struct {
 	measure  time.Duration // how long it is measured
 	patience time.Duration // the server's timeouts
 	rest     time.Duration // how long the server has in the end to let go of what it doesn't need any more
+	yield    bool          // the process of the bad connections waits for cores
 	most     float64       // the largest ratio of the 99th percentiles, in the median of the rounds
 }
 
@@ -52,6 +53,7 @@ func main() {
 	flag.DurationVar(&c.measure, "time", 10*time.Second, "how `long` each part is measured")
 	flag.DurationVar(&c.patience, "patience", 2*time.Second, "the server's timeouts")
 	flag.DurationVar(&c.rest, "rest", 12*time.Second, "how `long` the server has in the end to let go of goroutines it doesn't need any more")
+	flag.BoolVar(&c.yield, "yield", true, "have the process of the bad connections wait for cores while another has work, as if it were elsewhere; on Linux")
 	flag.Float64Var(&c.most, "most", 3, "fail if the 99th percentile with bad clients, of the times from when a call is begun, is more than so many `times` that without, in the median of the rounds; 0 for any")
 	flag.Parse()
 	if flag.NArg() > 0 || c.conns < 1 || c.bad < 0 || c.bad > 90 || c.rate <= 0 || c.rounds < 1 || c.measure <= 0 || c.patience <= 0 {
@@ -86,6 +88,11 @@ func run(ctx context.Context, c config, out io.Writer) (*result, error) {
 		return nil, err
 	}
 	defer others.Close()
+	if c.yield {
+		if err := others.yield(ctx); err != nil {
+			return nil, err
+		}
+	}
 	bad := int(float64(c.conns) * c.bad / 100)
 	book := newBook()
 	fmt.Fprintf(out, "%d connections, %g calls a second by %d of them, each part %v\n", c.conns, c.rate, c.conns-bad, c.measure)

@@ -22,13 +22,11 @@ type otherConns struct {
 // runOthers makes connections to a server, as the program that has started it says on standard input, until that closes it.
 // They have a process of their own so that what they do doesn't hold up the good calls where those are made.
 func runOthers(addr string) error {
-	if err := yield(); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	o := &otherConns{addr: addr, book: newBook()}
 	control := flyrpc.NewServer(nil)
+	control.OnMessage("/yield", yield)
 	control.OnMessage("/idle", func(w *order) error { return o.connect(ctx, w) })
 	control.OnMessage("/misbehave", func(w *order) { o.misbehave(ctx, w) })
 	control.OnMessage("/end", func(call context.Context) map[string][]*session { return o.end(call) })

@@ -5,10 +5,12 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"unsafe"
 )
 
-// leastUrgent is the priority of a process that others go before.
-const leastUrgent = 19
+// idle is the scheduling policy SCHED_IDLE: any thread of another policy that wakes goes first at once. Beside one that is nice alone it
+// waits until that has had its slice, of a millisecond or more.
+const idle = 5
 
 // yield makes the process one that others go before when there aren't cores enough. The threads that it starts later
 // are so too.
@@ -22,7 +24,8 @@ func yield() error {
 		if err != nil {
 			return err
 		}
-		if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, leastUrgent); err != nil && err != syscall.ESRCH {
+		var priority int32 // which has to be 0
+		if _, _, err := syscall.Syscall(syscall.SYS_SCHED_SETSCHEDULER, uintptr(id), idle, uintptr(unsafe.Pointer(&priority))); err != 0 && err != syscall.ESRCH {
 			return fmt.Errorf("thread %d: %w", id, err)
 		}
 	}
