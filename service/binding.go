@@ -215,6 +215,9 @@ func (b *Binding) handle(m *Message) {
 	}
 	var some [usualFrames]frame
 	frames, err := parseFrames(some[:0], m.Data)
+	if err == nil && m.Reply != "" { // answers to others may go to it
+		err = CheckSubject(m.Reply, false)
+	}
 	if err != nil {
 		b.svc.malformed(m, err)
 		return
@@ -241,6 +244,9 @@ func (b *Binding) take(m *Message, f *frame, last *lane) *lane {
 	if err != nil {
 		b.svc.malformed(m, err)
 		return last
+	}
+	if f.kind == kindOpen && m.Reply != "" && len(rest) > 0 && flyrpc.Flag(rest[0])&flyrpc.FlagWait == 0 {
+		m = &Message{Subject: m.Subject, Data: m.Data} // the reply subject is that of the requests it has come with
 	}
 	key, l := callKey{f.sender, f.call}, last
 	if l == nil || l.ser != string(name) {

@@ -55,8 +55,8 @@ func (b *bundle) add(h *header, parts ...[]byte) {
 	binary.BigEndian.PutUint32(b.buf[at:], uint32(len(b.buf)-at-lengthLen))
 }
 
-// publish publishes what was added, and begins anew.
-func (b *bundle) publish(s *Service) error {
+// publish publishes what was added, and begins anew. lost is told of each frame that was not sent, by its number; the last error is returned.
+func (b *bundle) publish(s *Service, lost func(i int, err error)) error {
 	data := b.buf
 	if b.frames == 1 { // it needs no length
 		data = data[lengthLen:]
@@ -65,8 +65,32 @@ func (b *bundle) publish(s *Service) error {
 	}
 	binary.BigEndian.PutUint32(data[2:], crc32.Checksum(data[6:], castagnoli()))
 	b.m = Message{Subject: b.subject, Reply: b.reply, Data: data}
+	n := b.frames
 	b.frames = 0
-	return s.publish(&b.m)
+	err := s.publish(&b.m)
+	switch {
+	case err == nil:
+		return nil
+	case n > 1 && errors.Is(err, ErrTooLarge): // the bus has just begun to take less
+		return b.apart(s, lost)
+	}
+	for i := range n {
+		lost(i, err)
+	}
+	return err
+}
+
+// apart publishes each frame of what was published alone.
+func (b *bundle) apart(s *Service, lost func(i int, err error)) error {
+	frames, err := parseFrames(nil, b.buf)
+	for i := range frames {
+		b.m.Data = frames[i].append(nil, frames[i].body)
+		if e := s.publish(&b.m); e != nil {
+			lost(i, e)
+			err = e
+		}
+	}
+	return err
 }
 
 // frame is a header and its body.

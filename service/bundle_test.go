@@ -63,6 +63,9 @@ func (h *held) spoil(m service.Message) *service.Message {
 		<-h.let
 		return &m
 	}
+	if m.Data[6] == service.KindAlive { // which only says that there may be more messages
+		return &m
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.frames = append(h.frames, framesOf(h.t, m))
@@ -165,6 +168,44 @@ func TestBundles(t *testing.T) {
 		t.check(errors.Join(errs...))
 		if got := fmt.Sprint(h.seen()); got != "[1 1 1 1 1]" {
 			t.Errorf("with no instance known 5 requests went as %s", got)
+		}
+	})
+}
+
+// Where the bus delivers one answer to a reply subject, and no more, requests don't travel together.
+func TestBundlesOfOneAnswer(t *testing.T) {
+	bubble(t, func(t *net) {
+		s, serving, c, calling := echoes(t, nil)
+		gate := make(chan struct{})
+		t.to(s.QueueBind("late"), func(v int) int { <-gate; return v })
+		var mu sync.Mutex
+		answered := map[string]bool{}
+		once := func(m service.Message) *service.Message {
+			mu.Lock()
+			defer mu.Unlock()
+			if answered[m.Subject] {
+				return nil
+			}
+			answered[m.Subject] = true
+			return &m
+		}
+		serving.set(once)
+		time.AfterFunc(time.Second, func() { close(gate) })
+		t.check(c.Request(t.Context(), "late", 0).Into(nil))
+		h, errs := together(t, calling, 40, func(i int) error { return c.Request(t.Context(), "late", i).Into(nil) }, nil)
+		t.check(errors.Join(errs...))
+		if n := len(h.seen()); n != 40 {
+			t.Errorf("40 requests went in %d messages", n)
+		}
+
+		serving.set(nil) // the bus is mended, and the instance shows it within a minute
+		calling.set(nil)
+		time.Sleep(service.ShowTime)
+		t.check(c.Request(t.Context(), "late", 0).Into(nil))
+		h, errs = together(t, calling, 40, func(i int) error { return c.Request(t.Context(), "late", i).Into(nil) }, nil)
+		t.check(errors.Join(errs...))
+		if got := fmt.Sprint(h.seen()); got != "[16 16 8]" {
+			t.Errorf("40 requests went as %s", got)
 		}
 	})
 }

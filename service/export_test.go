@@ -39,10 +39,12 @@ func Frames(b []byte) (int, error) {
 // Share returns how many of so many requests that wait may travel together when so many instances have answered.
 func Share(instances, queued int) int {
 	var p place
+	l := link{now: time.Now(), shown: map[uint64]time.Time{}}
 	for i := range instances {
-		p.hear(uint64(i), time.Now())
+		p.hear(uint64(i), l.now)
+		l.showed(uint64(i))
 	}
-	return p.share(queued)
+	return l.share(&p, queued)
 }
 
 // The limits of bundles.
@@ -51,4 +53,6 @@ const (
 	MaxOpeners = maxOpeners
 	MaxBundle  = maxBundle
 	HeardTime  = heardTime
+	ShowTime   = showTime
+	KindAlive  = byte(kindAlive)
 )

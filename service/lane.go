@@ -36,6 +36,7 @@ type lane struct {
 	tmp    []byte
 	out    bundle   // of what is being taken
 	sent   []*taken // whose frames are in out
+	shown  map[uint64]time.Time
 }
 
 // callKey names a call among all on a bus.
@@ -64,7 +65,7 @@ func (o *Opts) messageWindow() int { return 2 * flow.Cost(o.maxWhole()) }
 func newLane(b *Binding, ser string) *lane {
 	l := &lane{
 		b: b, svc: b.svc, id: newID(), ser: ser, calls: map[callKey]*taken{}, bySeq: map[uint16]*taken{},
-		pulls: map[callKey]*pull{}, credit: b.svc.opts.messageWindow(), enough: make(chan struct{}, 1), overC: make(chan struct{}), greeted: make(chan struct{}),
+		pulls: map[callKey]*pull{}, shown: map[uint64]time.Time{}, credit: b.svc.opts.messageWindow(), enough: make(chan struct{}, 1), overC: make(chan struct{}), greeted: make(chan struct{}),
 	}
 	l.inbox = b.svc.inboxPrefix + strconv.FormatUint(l.id, 36)
 	l.pipe = newPipe(l.take, l.end)
@@ -295,7 +296,7 @@ func (l *lane) answer(p *packet) {
 // send adds a frame of a call to those that post sends. more says that the caller may have something to say to it.
 func (l *lane) send(t *taken, k kind, raw []byte, more bool) {
 	o := &l.out
-	if o.frames > 0 && !(sameInbox(o.subject, t.reply) && o.room(len(raw), l.svc.bus.MaxPayload())) {
+	if o.frames > 0 && !(l.sent[0].sameInbox(t) && o.room(len(raw), l.svc.bus.MaxPayload())) {
 		l.post()
 	}
 	if o.frames == 0 {
@@ -309,10 +310,12 @@ func (l *lane) send(t *taken, k kind, raw []byte, more bool) {
 	l.sent = append(l.sent, t)
 }
 
-// sameInbox reports whether two reply subjects are of one link: they differ in their last tokens alone.
-func sameInbox(a, b string) bool {
+// sameInbox reports whether the answers of two calls go to one link: their reply subjects differ in the last tokens alone, which by itself doesn't
+// say it, for those that come from other accounts of NATS are all alike.
+func (t *taken) sameInbox(o *taken) bool {
+	a, b := t.reply, o.reply
 	i, j := strings.LastIndexByte(a, '.'), strings.LastIndexByte(b, '.')
-	return i == j && i > 0 && a[:i] == b[:j]
+	return t.key.sender == o.key.sender && i == j && i > 0 && a[:i] == b[:j]
 }
 
 // post sends the frames that were gathered.
@@ -320,17 +323,35 @@ func (l *lane) post() {
 	if l.out.frames == 0 {
 		return
 	}
-	err := l.out.publish(l.svc)
-	if err != nil {
-		l.svc.opts.Logger.Warn("service: answers were not sent", "subject", l.out.subject, "calls", len(l.sent), "error", err)
-	}
-	for i, t := range l.sent {
-		if err != nil && l.calls[t.key] == t {
+	lost := 0
+	err := l.out.publish(l.svc, func(i int, _ error) {
+		lost++
+		if t := l.sent[i]; l.calls[t.key] == t {
 			l.cancel(t)
 		}
-		l.sent[i] = nil
+	})
+	if err != nil {
+		l.svc.opts.Logger.Warn("service: answers were not sent", "subject", l.out.subject, "frames", lost, "error", err)
+	} else {
+		l.show(l.sent[0].key)
 	}
+	clear(l.sent)
 	l.sent = l.sent[:0]
+}
+
+// show sends a second message to the reply subject that an answer to a call has just gone to, from time to time. A link that gets it knows that
+// one may be answered more than once, which a bus may not allow, and that requests may have one together.
+func (l *lane) show(key callKey) {
+	now := time.Now()
+	if last, ok := l.shown[key.sender]; ok && now.Sub(last) < showTime {
+		return
+	}
+	if len(l.shown) >= maxShown {
+		clear(l.shown)
+	}
+	l.shown[key.sender] = now
+	h := header{kind: kindAlive, sender: l.id, call: key.call}
+	_ = l.svc.publish(&Message{Subject: l.out.subject, Data: h.append(nil)})
 }
 
 // cancel ends the handler's context of a call whose answer nobody takes.

@@ -34,15 +34,18 @@ type link struct {
 	waiting []*call
 	spent   int // credit for one-way messages that is to be given back
 	buf     []byte
-	out     bundle            // of what is being taken
-	sent    []*call           // whose frames are in out; nil for a one-way message
-	first   uint64            // the first call that out opens
-	most    int               // frames that out may have
-	queued  int               // packets that are being taken
-	now     time.Time         // when what is being handled has come
-	name    []byte            // of the serializer, as it travels
-	places  map[string]*place // by paths that were used before
-	watch   *time.Timer       // nil while nothing is to be watched
+	out     bundle               // of what is being taken
+	sent    []*call              // whose frames are in out; nil for a one-way message
+	first   uint64               // the first call that out opens
+	most    int                  // frames that out may have
+	taking  []packet             // what the connection has written
+	turn    uint64               // counts what it has
+	now     time.Time            // when what is being handled has come
+	name    []byte               // of the serializer, as it travels
+	places  map[string]*place    // by paths that were used before
+	ended   []endedCall          // lately, by their ids
+	shown   map[uint64]time.Time // when a lane has shown that it may answer more than once
+	watch   *time.Timer          // nil while nothing is to be watched
 	over    bool
 }
 
@@ -79,7 +82,7 @@ type call struct {
 func newLink(s *Service, target string, durable bool) (*link, *flyrpc.Client, error) {
 	l := &link{
 		svc: s, target: target, durable: durable, id: newID(), calls: map[uint64]*call{}, bySeq: map[uint16]*call{},
-		name: appendName(nil, s.opts.Serializer.Name()), places: map[string]*place{},
+		name: appendName(nil, s.opts.Serializer.Name()), places: map[string]*place{}, shown: map[uint64]time.Time{},
 	}
 	l.prefix = s.opts.InboxPrefix + "." + strconv.FormatUint(l.id, 36) + "."
 	l.pipe = newPipe(l.take, l.end)
@@ -121,11 +124,13 @@ func (l *link) end() {
 func (l *link) take(ps []packet) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.queued = len(ps)
+	l.taking = ps
+	l.turn++
 	for i := range ps {
 		l.takeOne(&ps[i])
 	}
 	l.post()
+	l.taking = nil
 }
 
 // takeOne takes one packet.
@@ -140,7 +145,7 @@ func (l *link) takeOne(p *packet) {
 	case p.is(flyrpc.FlagStream|flyrpc.FlagWait) && string(p.code) == pieceCode:
 		l.piece(p)
 	case p.flag&flyrpc.FlagResponse != 0:
-	case p.flag&flyrpc.FlagWait != 0 || p.flag&flyrpc.FlagStream == 0:
+	case p.opens():
 		l.opener(p)
 	default:
 		l.frame(p)
@@ -268,6 +273,7 @@ func (l *link) forget(c *call) {
 	}
 	l.release(c, c.hold)
 	c.whole, c.pieces, c.pending = nil, nil, nil
+	l.remember(c)
 	l.svc.progress()
 }
 

@@ -54,6 +54,9 @@ func (l *link) unanswered(c *call) {
 
 // accepts handles a frame and returns what of it the connection is to read.
 func (l *link) accepts(m *Message, h *header, body []byte) []byte {
+	if h.kind == kindAlive {
+		l.showed(h.sender)
+	}
 	c := l.calls[h.call]
 	if c == nil {
 		l.late(m, h)
@@ -95,6 +98,7 @@ func (l *link) late(m *Message, h *header) {
 	switch {
 	case h.kind == kindMore:
 		l.svc.stats.late.Add(1)
+		l.hearLate(h.call, h.sender)
 	case h.kind != kindAccept && h.kind != kindProbe && h.kind != kindPull:
 		return
 	}

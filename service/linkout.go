@@ -6,25 +6,37 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-flyrpc/flyrpc"
 )
 
 const (
 	// maxPaths is how many paths a link remembers the subjects of.
 	maxPaths = 1 << 10
+	// maxEnded is how many calls a link remembers that have ended: as many as an instance handles at once, unless it is told otherwise.
+	maxEnded = flyrpc.DefaultMaxCalls
 	// maxOpeners is the most requests and messages that travel together, for all of them go to one instance of a queue.
 	maxOpeners = 16
 	// perInstance is the least number of bundles for each instance that what waits is spread over.
 	perInstance = 4
 	// heardTime is how long an instance counts as there that has answered.
 	heardTime = 10 * time.Second
+	// showTime is how often an instance shows a link that a reply subject may get more than one message, and shownTime how long that holds. Each remembers
+	// maxShown of the others.
+	showTime  = time.Minute
+	shownTime = 3 * time.Minute
+	maxShown  = 1 << 10
 	// manyMark is what stands before the number in the reply subject of a bundle of requests: that of the first of them.
 	manyMark = "+"
 )
 
 // place is where calls of a path go.
 type place struct {
+	path    string
 	subject string
 	lanes   []heardLane // those that have answered lately
+	queued  int         // how many calls of the path are being taken, as counted in
+	turn    uint64      // this turn of the link
 }
 
 // heardLane is a lane that has answered, and when it last did.
@@ -46,14 +58,51 @@ func (p *place) hear(lane uint64, now time.Time) {
 	}
 }
 
-// share returns how many of so many requests that wait may travel together: as many as don't make the work of the instances more uneven than
-// by a part of it, and one if none is known.
-func (p *place) share(queued int) int {
+// endedCall is a call that has ended, and where it had gone.
+type endedCall struct {
+	id    uint64
+	place *place
+}
+
+// remember notes a call that has ended.
+func (l *link) remember(c *call) {
+	if l.ended == nil {
+		l.ended = make([]endedCall, maxEnded)
+	}
+	l.ended[c.id%maxEnded] = endedCall{c.id, c.place}
+}
+
+// hearLate notes who has answered a call that another instance had answered before, or that was given up: it is one of those that take what goes there.
+func (l *link) hearLate(id, lane uint64) {
+	if l.ended == nil {
+		return
+	}
+	if e := &l.ended[id%maxEnded]; e.id == id && e.place != nil {
+		e.place.hear(lane, l.now)
+	}
+}
+
+// showed notes that a reply subject may get more than one message of a lane.
+func (l *link) showed(lane uint64) {
+	if len(l.shown) >= maxShown {
+		clear(l.shown)
+	}
+	l.shown[lane] = l.now
+}
+
+// share returns how many of so many requests of a path that wait may travel together: as many as don't make the work of the instances more uneven
+// than by a part of it, and one if no instance is known, or one that isn't known to answer more than once.
+func (l *link) share(p *place, queued int) int {
 	if queued == 1 || len(p.lanes) == 0 {
 		return 1
 	}
 	now := time.Now()
 	p.lanes = slices.DeleteFunc(p.lanes, func(h heardLane) bool { return now.Sub(h.at) > heardTime })
+	for _, h := range p.lanes {
+		if shown, ok := l.shown[h.id]; !ok || now.Sub(shown) > shownTime {
+			return 1
+		}
+	}
 	switch n := len(p.lanes); n {
 	case 0:
 		return 1
@@ -72,9 +121,27 @@ func (l *link) place(path []byte) *place {
 	if len(l.places) >= maxPaths {
 		clear(l.places)
 	}
-	p := &place{subject: l.svc.opts.subject(l.target, SubjectOf(string(path)))}
-	l.places[string(path)] = p
+	p := &place{path: string(path)}
+	p.subject = l.svc.opts.subject(l.target, SubjectOf(p.path))
+	l.places[p.path] = p
 	return p
+}
+
+// queued returns how many calls of a path are being taken.
+func (l *link) queued(p *place) int {
+	switch {
+	case len(l.taking) == 1:
+		return 1
+	case p.turn == l.turn:
+		return p.queued
+	}
+	p.queued, p.turn = 0, l.turn
+	for i := range l.taking {
+		if t := &l.taking[i]; t.opens() && string(t.code) == p.path {
+			p.queued++
+		}
+	}
+	return p.queued
 }
 
 // fits reports whether a packet that opens a call goes as one message.
@@ -142,7 +209,7 @@ func (l *link) opens(p *place, c *call, id uint64, raw []byte) {
 	}
 	l.begin(kindOpen, p.subject, len(l.name)+len(raw))
 	if l.out.frames == 0 {
-		l.most, l.out.reply = p.share(l.queued), ""
+		l.most, l.out.reply = l.share(p, l.queued(p)), ""
 	}
 	if c != nil {
 		switch {
@@ -191,19 +258,15 @@ func (l *link) post() {
 	if l.out.frames == 0 {
 		return
 	}
-	err := l.out.publish(l.svc)
-	sent := l.sent
-	for i, c := range sent {
-		switch {
-		case err == nil:
-		case c == nil:
-			l.notSent(l.out.subject, err.Error())
-		default:
+	_ = l.out.publish(l.svc, func(i int, err error) {
+		if c := l.sent[i]; c != nil {
 			l.fail(c, codeOf(err), err.Error(), l.out.kind == kindOpen)
+		} else {
+			l.notSent(l.out.subject, err.Error())
 		}
-		sent[i] = nil
-	}
-	l.sent, l.out.reply = sent[:0], ""
+	})
+	clear(l.sent)
+	l.sent, l.out.reply = l.sent[:0], ""
 }
 
 // replyTo returns a subject of this link's.

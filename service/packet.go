@@ -98,6 +98,11 @@ func (p *packet) is(flag flyrpc.Flag) bool {
 	return p.flag&(flyrpc.FlagResponse|flyrpc.FlagWait|flyrpc.FlagStream) == flag
 }
 
+// opens reports whether a packet that a connection writes opens a call, or is a message.
+func (p *packet) opens() bool {
+	return p.flag&flyrpc.FlagResponse == 0 && (p.flag&flyrpc.FlagWait != 0 || p.flag&flyrpc.FlagStream == 0)
+}
+
 // creditOf returns what a credit frame grants.
 func (p *packet) creditOf() (int, error) {
 	n, w := binary.Uvarint(p.payload)
