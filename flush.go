@@ -81,6 +81,9 @@ func (w *writer) Run(*pool.Worker) {
 func (w *writer) take() (more, large bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.queued == 0 && len(w.waiting) > 0 { // those to whom the room was left haven't used it
+		w.letIn()
+	}
 	if w.err != nil || w.queued == 0 && len(w.own) == 0 {
 		w.flushing = false
 		if w.idle != nil {

@@ -108,29 +108,33 @@ func (w *writer) push(s segment) {
 func (w *writer) keepWaiting(f *frame) {
 	kept := *f
 	switch {
-	case kept.lent != nil || kept.keep && len(kept.body) >= largeBody:
-	case len(kept.body) >= largeBody:
+	case len(kept.body) < largeBody: // whoever encoded it uses the buffer again, also where keep is set, and a lent one may be far larger
+		kept.body = append([]byte(nil), kept.body...)
+		w.bufs.put(kept.lent)
+		kept.lent = nil
+	case kept.lent == nil && !kept.keep:
 		kept.lent = w.bufs.copyOf(kept.body)
 		kept.body = kept.lent
-	default: // whoever encoded it uses the buffer again, also where keep is set
-		kept.body = append([]byte(nil), kept.body...)
 	}
 	w.waiting = append(w.waiting, kept)
 }
 
-// letIn tells those who wait that there is room, and queues the responses that wait, as many as fit: half of what may be queued
-// if others wait too. It reports whether it has queued any. It is called with the lock held.
+// letIn tells those who wait that there is room, and queues the responses that wait, as many as fit. If others wait too, every second time is
+// theirs alone: a piece, or what is about as large as the queue, has no room beside the first response. It reports whether it has
+// queued any. It is called with the lock held.
 func (w *writer) letIn() (queued bool) {
-	most := w.max
-	if w.space != nil {
+	others := w.space != nil
+	if others {
 		close(w.space)
 		w.space = nil
-		most /= 2
+	}
+	if w.stepped = others && !w.stepped && !w.rush; w.stepped {
+		return false
 	}
 	n := 0
 	for ; n < len(w.waiting); n++ {
 		f := &w.waiting[n]
-		if !w.rush && w.queued > 0 && w.queued+len(f.body) > most {
+		if !w.rush && w.queued > 0 && w.queued+len(f.body) > w.max {
 			break
 		}
 		c := f.answers.conn

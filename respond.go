@@ -94,6 +94,7 @@ func (in *incoming) refuse(err error) {
 		return
 	}
 	if in.claimReply() {
+		in.settled = true
 		in.respondError(err, true)
 	}
 }

@@ -334,9 +334,11 @@ func (s *Server) stop() bool {
 func (s *Server) Close() error {
 	s.stop()
 	s.closeEntrants()
-	for _, c := range s.all() {
-		c.close(ErrServerClosed)
+	var wg sync.WaitGroup
+	for _, c := range s.all() { // to tell one that doesn't read may take a second
+		wg.Go(func() { c.close(ErrServerClosed) })
 	}
+	wg.Wait()
 	s.web.close()
 	s.ep.workers.Close()
 	return nil

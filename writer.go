@@ -58,6 +58,7 @@ type writer struct {
 	queue    []segment
 	spare    []segment    // the last queue's memory
 	waiting  []frame      // answers for which the queue has no room yet
+	stepped  bool         // they have left the room to others, last time
 	queued   int          // bytes in queue
 	load     atomic.Int64 // queued, for those who don't hold the lock
 	large    bool         // queue has a segment that is not pooled

@@ -101,3 +101,33 @@ func TestWriterDropsResponses(t *testing.T) {
 		})
 	}
 }
+
+// TestWriterKeepsLittle: a small response doesn't keep the large buffer that it was encoded in while it waits.
+func TestWriterKeepsLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, conn, gate := stuckWriter(t, 100)
+		w.send("fits", 100)
+		c := &Conn{in: inbox{open: map[uint16]*incoming{}}}
+		for seq := range uint16(3) {
+			in := &incoming{conn: c, route: new(route), strict: true, seq: seq, flag: FlagWait}
+			c.in.open[seq] = in
+			lent := append(w.bufs.lend(8<<20), "small"...)
+			f := frame{flag: FlagResponse, seq: seq, code: "a", body: lent, keep: true, lent: lent, answers: in, patient: true}
+			if _, err := w.put(t.Context(), &f, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, f := range w.waiting {
+			if cap(f.body) > 100 || f.lent != nil {
+				t.Errorf("a response of %d bytes keeps %d, and %d that were lent", len(f.body), cap(f.body), cap(f.lent))
+			}
+		}
+		close(gate)
+		synctest.Wait()
+		for _, p := range conn.packets(t)[2:] {
+			if p.Code != "a" || string(p.Payload) != "small" {
+				t.Errorf("%+v", p)
+			}
+		}
+	})
+}

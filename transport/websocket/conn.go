@@ -142,8 +142,11 @@ func (c *Conn) Close() error {
 			c.writeMu.Lock()
 		}
 		_ = c.nc.SetWriteDeadline(time.Now().Add(closeWait))
-		_ = c.sendClose()
+		err := c.sendClose()
 		c.writeMu.Unlock()
+		if t, ok := c.nc.(*transport.TLSConn); ok && err != nil { // which would wait once more to say the same
+			t.NetConn().Close()
+		}
 		c.closeErr = c.nc.Close()
 	})
 	if errors.Is(c.closeErr, net.ErrClosed) {
