@@ -98,7 +98,7 @@ const maxGarbage = 4 << 30
 
 // holdGarbage collects this process's garbage, and lets what comes lie until the function that it returns is called: to collect
 // that of thousands of clients takes tens of milliseconds, in which calls are begun late and their answers seen late, in one of
-// the two parts and not in the other as it happens. The server's is collected as Go does it.
+// the two parts and not in the other as it happens. The server's is collected as its GOGC says.
 func holdGarbage() (release func()) {
 	runtime.GC()
 	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(maxGarbage)

@@ -32,14 +32,14 @@ func runChild(text string) error {
 	return fmt.Errorf("%s is %q: expected server and a duration, or others and an address; leave it unset", inChild, text)
 }
 
-// startChild starts this program as a child. What the Client calls goes to its standard input, and to the handlers there.
-func startChild(what, with string) (*flyrpc.Client, error) {
+// startChild starts this program as a child, with more in its environment. What the Client calls goes to its standard input, and to the handlers there.
+func startChild(what, with string, env ...string) (*flyrpc.Client, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), inChild+"="+what+" "+with)
+	cmd.Env = append(append(os.Environ(), env...), inChild+"="+what+" "+with)
 	cmd.Stderr = os.Stderr
 	conn, err := transport.StartChild(cmd, nil)
 	if err != nil {
@@ -55,8 +55,8 @@ type server struct {
 }
 
 // startServer starts the server.
-func startServer(ctx context.Context, patience time.Duration) (*server, error) {
-	cli, err := startChild("server", patience.String())
+func startServer(ctx context.Context, patience time.Duration, gogc string) (*server, error) {
+	cli, err := startChild("server", patience.String(), "GOGC="+gogc)
 	if err != nil {
 		return nil, err
 	}

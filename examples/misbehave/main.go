@@ -28,6 +28,7 @@ type config struct {
 	warm     time.Duration // how long each part runs before it is measured
 	measure  time.Duration // how long it is measured
 	patience time.Duration // the server's timeouts
+	gogc     string        // the server's GOGC
 	rest     time.Duration // how long the server has in the end to let go of what it doesn't need any more
 	yield    bool          // the process of the bad connections waits for cores
 	most     float64       // the largest ratio of the 99th percentiles, in the median of the rounds
@@ -52,6 +53,7 @@ func main() {
 	flag.DurationVar(&c.warm, "warm", 4*time.Second, "how `long` each part runs before it is measured")
 	flag.DurationVar(&c.measure, "time", 10*time.Second, "how `long` each part is measured")
 	flag.DurationVar(&c.patience, "patience", 2*time.Second, "the server's timeouts")
+	flag.StringVar(&c.gogc, "gogc", "400", "the server's `GOGC`, which for Go is 100 if nothing is said: how much garbage there may be, in percent of what lives")
 	flag.DurationVar(&c.rest, "rest", 12*time.Second, "how `long` the server has in the end to let go of goroutines it doesn't need any more")
 	flag.BoolVar(&c.yield, "yield", true, "have the process of the bad connections wait for cores while another has work, as if it were elsewhere; on Linux")
 	flag.Float64Var(&c.most, "most", 3, "fail if the 99th percentile with bad clients, of the times from when a call is begun, is more than so many `times` that without, in the median of the rounds; 0 for any")
@@ -78,7 +80,7 @@ func run(ctx context.Context, c config, out io.Writer) (*result, error) {
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("there is no way to misbehave whose name contains %q", c.way)
 	}
-	srv, err := startServer(ctx, c.patience)
+	srv, err := startServer(ctx, c.patience, c.gogc)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 // there for once.
 func TestMisbehaviour(t *testing.T) {
 	r, err := run(t.Context(), config{
-		conns: 200, bad: 18, rate: 100, rounds: 2, warm: time.Second, measure: time.Second, patience: time.Second,
+		conns: 200, bad: 18, rate: 100, rounds: 2, warm: time.Second, measure: time.Second, patience: time.Second, gogc: "100",
 	}, t.Output())
 	if err != nil {
 		t.Fatal(err)
