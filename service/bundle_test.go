@@ -53,6 +53,7 @@ type held struct {
 }
 
 func hold(t *net, bus *spoiled) *held {
+	synctest.Wait() // for what is on its way: who takes it would wait for the lock of whoever publishes
 	h := &held{t: t, let: make(chan struct{})}
 	bus.set(h.spoil)
 	return h
@@ -163,8 +164,11 @@ func TestBundles(t *testing.T) {
 		}
 
 		serving.set(nil)
+		t.to(s.QueueBind("slow"), func(v int) int { time.Sleep(time.Second); return v }) // so that no answer comes before all are sent
+		slow := func(i int) error { return c.Request(t.Context(), "slow", i).Into(nil) }
+		t.check(slow(0))
 		time.Sleep(2 * service.HeardTime)
-		h, errs = together(t, calling, 5, echo(t, c), nil)
+		h, errs = together(t, calling, 5, slow, nil)
 		t.check(errors.Join(errs...))
 		if got := fmt.Sprint(h.seen()); got != "[1 1 1 1 1]" {
 			t.Errorf("with no instance known 5 requests went as %s", got)
