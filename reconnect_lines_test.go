@@ -53,25 +53,31 @@ func TestReceiveDialsOnce(t *testing.T) {
 	}
 }
 
+// breaking returns a client with two connections to a server whose /work fails while broken is set. One failure opens their breakers for 10 s.
+func breaking(t *testing.T, broken *atomic.Bool) *flyrpc.Client {
+	srv := flyrpctest.NewServer(t, nil)
+	srv.OnMessage("/work", func() error {
+		if broken.Load() {
+			return flyrpc.Internal
+		}
+		return nil
+	})
+	cli := flyrpc.NewClient("mem://a", servedBy(srv, flyrpc.ClientOpts{
+		Balance: flyrpc.Balance{ConnsPerAddr: 2, Failures: 1, Pause: 10 * time.Second},
+	}))
+	if err := cli.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+	return cli
+}
+
 // TestLineAfterBreaker: what waits because all connections are left out goes on as soon as the first call that is let through has succeeded.
 func TestLineAfterBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var broken atomic.Bool
-		srv := flyrpctest.NewServer(t, nil)
-		srv.OnMessage("/work", func() error {
-			if broken.Load() {
-				return flyrpc.Internal
-			}
-			return nil
-		})
-		cli := flyrpc.NewClient("mem://a", servedBy(srv, flyrpc.ClientOpts{
-			Balance: flyrpc.Balance{ConnsPerAddr: 2, Failures: 1, Pause: 10 * time.Second},
-		}))
+		cli := breaking(t, &broken)
 		defer cli.Close()
-		if err := cli.Connect(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
 		broken.Store(true)
 		for range 2 {
 			failsWith(t, cli.Call(t.Context(), "/work", nil, nil), flyrpc.Internal, flyrpc.Answered)
@@ -199,28 +205,15 @@ func TestOnReconnectEndsGoroutine(t *testing.T) {
 // TestTrialIsCalled: neither Conn nor Ping takes the one call away with which a connection is tried that was left out.
 func TestTrialIsCalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := flyrpctest.NewServer(t, nil)
-		broken := true
-		srv.OnMessage("/work", func() error {
-			if broken {
-				return flyrpc.Internal
-			}
-			return nil
-		})
-		cli := flyrpc.NewClient("mem://a", servedBy(srv, flyrpc.ClientOpts{
-			Balance: flyrpc.Balance{ConnsPerAddr: 2, Failures: 1, Pause: 10 * time.Second},
-		}))
+		var broken atomic.Bool
+		cli := breaking(t, &broken)
 		defer cli.Close()
-		if err := cli.Connect(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
 		for _, use := range []func(){func() { cli.Conn() }, func() { _, _ = cli.Ping(0, 0) }} {
-			broken = true
+			broken.Store(true)
 			for range 2 {
 				failsWith(t, cli.Call(t.Context(), "/work", nil, nil), flyrpc.Internal, flyrpc.Answered)
 			}
-			broken = false
+			broken.Store(false)
 			time.Sleep(10 * time.Second)
 			use()
 			use()
