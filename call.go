@@ -222,18 +222,11 @@ func (c *Conn) finish(ctx context.Context, s *slot, call *Outgoing) error {
 	if c.turn.idle() {
 		c.readFor(ctx, s)
 	}
-	if done := ctx.Done(); done == nil {
-		<-s.ready
-	} else {
-		select {
-		case <-s.ready:
-		case <-done:
-			c.forgetKey(s)
-			if c.calls.abandon(s) {
-				c.giveUp(s)
-				return ctxErr(ctx, Unknown, call.Path)
-			}
-			<-s.ready
+	select {
+	case <-s.ready: // readFor has read it
+	default:
+		if err := c.awaitAnswer(ctx, s, call.Path); err != nil {
+			return err
 		}
 	}
 	if s.stream != nil && s.stream.open {
@@ -241,6 +234,27 @@ func (c *Conn) finish(ctx context.Context, s *slot, call *Outgoing) error {
 	}
 	defer c.calls.release(s) // the serializer may panic
 	return c.take(ctx, s, call.Reply)
+}
+
+// awaitAnswer waits for the answer of a call, and gives the call up when ctx ends.
+func (c *Conn) awaitAnswer(ctx context.Context, s *slot, path string) error {
+	done := ctx.Done()
+	if done == nil {
+		<-s.ready
+		return nil
+	}
+	select {
+	case <-s.ready:
+		return nil
+	case <-done:
+	}
+	c.forgetKey(s)
+	if c.calls.abandon(s) {
+		c.giveUp(s)
+		return ctxErr(ctx, Unknown, path)
+	}
+	<-s.ready
+	return nil
 }
 
 // forgetKey has the transport's connection forget a call that is about to be given up, if it knows it by a key.

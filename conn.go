@@ -123,6 +123,7 @@ type reading struct {
 	batch   int  // packets handled since the reader last waited
 	woken   bool // a caller was since
 	handed  *handed
+	cut     *cutter            // nil until a caller with a context reads
 	alone   *incoming          // to be run by the reader itself
 	answers []byte             // for inline handlers' replies
 	halves  map[uint16]*Stream // requests and messages of which only pieces have come

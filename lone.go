@@ -3,6 +3,7 @@ package flyrpc
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"time"
 )
@@ -92,9 +93,15 @@ func (c *Conn) readFor(ctx context.Context, s *slot) {
 	if !c.turn.take() {
 		return
 	}
-	stop := c.interruptRead(ctx)
-	rest := c.readAnswers(s)
-	stop()
+	var rest *handed
+	if ctx.Done() == nil {
+		rest = c.readAnswers(s)
+	} else {
+		stop := c.interruptRead(ctx)
+		if rest = c.readAnswers(s); !stop() {
+			c.cut.mend()
+		}
+	}
 	if rest != nil {
 		c.handed = rest
 		if errors.Is(rest.err, errLarge) || errors.Is(rest.err, os.ErrDeadlineExceeded) {
@@ -129,20 +136,28 @@ func (c *Conn) readAnswers(s *slot) *handed {
 }
 
 // interruptRead ends the caller's reading when ctx ends, until stop is called.
-func (c *Conn) interruptRead(ctx context.Context) (stop func()) {
-	if ctx.Done() == nil {
-		return func() {}
+func (c *Conn) interruptRead(ctx context.Context) (stop func() bool) {
+	if c.cut == nil {
+		c.cut = &cutter{conn: c.proto.conn, done: make(chan struct{}, 1)}
+		c.cut.now = c.cut.cut
 	}
-	done := make(chan struct{})
-	cancel := context.AfterFunc(ctx, func() {
-		defer close(done)
-		_ = c.proto.conn.SetReadDeadline(time.Unix(1, 0))
-	})
-	return func() {
-		if cancel() {
-			return
-		}
-		<-done
-		_ = c.proto.conn.SetReadDeadline(time.Time{})
-	}
+	return context.AfterFunc(ctx, c.cut.now)
+}
+
+// cutter ends the reading of callers. It belongs to whoever has the turn.
+type cutter struct {
+	conn net.Conn
+	now  func() // cut, made once
+	done chan struct{}
+}
+
+func (k *cutter) cut() {
+	_ = k.conn.SetReadDeadline(time.Unix(1, 0))
+	k.done <- struct{}{}
+}
+
+// mend takes back what cut, which has begun, does.
+func (k *cutter) mend() {
+	<-k.done
+	_ = k.conn.SetReadDeadline(time.Time{})
 }
