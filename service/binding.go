@@ -22,6 +22,7 @@ type Binding struct {
 	svc      *Service
 	subject  string   // within the service
 	subjects []string // on the bus
+	control  string   // the subject on the bus of calls that were given up
 	queue    string
 	once     bool
 	durable  *durable
@@ -84,7 +85,7 @@ func (s *Service) bind(subject, queue string) *Binding {
 		svc: s, subject: subject, queue: queue, lanes: map[string]*lane{}, inbox: make(chan *Incoming),
 		closed: make(chan struct{}), finished: make(chan struct{}), router: flyrpc.NewRouter(),
 	}
-	b.subjects = []string{s.opts.subject(s.name, subject)}
+	b.subjects, b.control = []string{s.opts.subject(s.name, subject)}, s.opts.subject(s.name, controlToken)
 	b.wrong = CheckSubject(b.subjects[0], true)
 	if subject == controlToken {
 		b.wrong = fmt.Errorf("%w: %s is FlyRPC's own", ErrBadSubject, subject)
@@ -164,6 +165,9 @@ func (b *Binding) serve(r *flyrpc.Router) {
 	})
 }
 
+// shared reports whether other instances get what this one gets. It can't say that a request was not processed then: another one's handler may run.
+func (b *Binding) shared() bool { return b.queue == "" }
+
 // subscribe subscribes to the binding's subjects. It is called with mu held.
 func (b *Binding) subscribe() error {
 	if b.durable != nil {
@@ -210,7 +214,7 @@ func (b *Binding) serves(path []byte) error {
 
 // handle takes what opens calls, or offers them.
 func (b *Binding) handle(m *Message) {
-	if m.NoResponders {
+	if m.NoResponders || m.Subject == b.control { // what is FlyRPC's own matches wildcards too
 		return
 	}
 	var some [usualFrames]frame
@@ -258,7 +262,7 @@ func (b *Binding) take(m *Message, f *frame, last *lane) *lane {
 	switch {
 	case err != nil && m.Reply != "":
 		_ = b.svc.publish(&Message{Subject: m.Reply, Data: (&header{kind: kindMore, sender: newID(), call: key.call}).append(nil,
-			appendError(nil, 0, flyrpc.BadRequest, err.Error(), true))})
+			appendError(nil, 0, flyrpc.BadRequest, err.Error(), !b.shared()))})
 	case err != nil:
 		b.svc.malformed(m, err)
 	case b.once && !b.first():

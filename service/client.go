@@ -76,12 +76,23 @@ func (s *Service) lost(l *link) {
 // Send sends a message that isn't answered to all instances that have bound the subject with Bind or BindOnce, and to one of those that
 // have with QueueBind. It returns when it is on its way to the bus; whether anybody is there isn't known, and if the bus doesn't take it that is logged.
 //
-// An io.Reader is sent as a call: to one instance, of whichever binding takes it first, whose handler reads it while it comes. Send waits for the handler to return then, and has its error.
+// The error is an Error with BadRequest if the subject is none.
+//
+// An io.Reader is sent as a call: to one instance, of whichever binding takes it first, whose handler reads it while it comes. Send waits for the handler to return then, or for
+// the Reply to what Next has returned, and has its error.
 func (c *Client) Send(ctx context.Context, subject string, v any) error {
 	if r, ok := v.(io.Reader); ok {
 		return c.Call(ctx, subject, r, nil)
 	}
 	return c.SendMessage(ctx, subject, v)
+}
+
+// SendMessage is Send for flyrpc.Caller, without io.Reader.
+func (c *Client) SendMessage(ctx context.Context, path string, message any) error {
+	if err := CheckSubject(SubjectOf(path), false); err != nil { // nobody would be told later
+		return flyrpc.Errorf(flyrpc.BadRequest, "%w", err).WithDelivery(flyrpc.NotSent)
+	}
+	return c.Client.SendMessage(ctx, path, message)
 }
 
 // SendDurable sends a message to those that have bound the subject with Durable, and returns when the broker has acknowledged that it keeps

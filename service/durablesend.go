@@ -40,7 +40,7 @@ func (l *link) store(c *call, path string, raw []byte) {
 	c.subject = l.svc.opts.subject(l.target, SubjectOf(path))
 	p.code = []byte(path)
 	p.flag &^= flyrpc.FlagWait
-	p.dropTimeout()
+	p.dropMeta(flyrpc.MetaTimeout) // it is handled when the caller has long gone
 	h := header{kind: kindOpen, sender: l.id, call: c.id}
 	data := h.append(nil, appendName(nil, l.svc.opts.Serializer.Name()), appendWhole(nil, &p))
 	if most := l.svc.bus.MaxPayload(); len(data) > most-deadRoom(most) {
@@ -71,9 +71,9 @@ func (s *storing) publish() {
 	s.l.pipe.feed(b)
 }
 
-// dropTimeout removes the caller's deadline from a packet, which is handled when the caller has long gone. Metadata that can't be
+// dropMeta removes an entry of FlyRPC's own metadata from a packet, whose raw stays as it was. Metadata that can't be
 // read is left to whoever handles it.
-func (p *packet) dropTimeout() {
+func (p *packet) dropMeta(id flyrpc.MetaID) {
 	if p.flag&flyrpc.FlagMeta == 0 {
 		return
 	}
@@ -87,7 +87,7 @@ func (p *packet) dropTimeout() {
 		if err != nil {
 			return
 		}
-		if e.ID != flyrpc.MetaTimeout {
+		if e.ID != id {
 			kept = flyrpc.AppendMeta(kept, e.ID, string(e.Key), e.Value)
 		}
 	}

@@ -200,7 +200,7 @@ func (l *lane) refuse(reply string, key callKey, code flyrpc.Code, text string) 
 		return
 	}
 	h := header{kind: kindMore, sender: l.id, call: key.call}
-	_ = l.svc.publish(&Message{Subject: reply, Data: h.append(nil, appendError(nil, 0, code, text, true))})
+	_ = l.svc.publish(&Message{Subject: reply, Data: h.append(nil, appendError(nil, 0, code, text, !l.b.shared()))})
 }
 
 // message feeds a one-way message, when the connection takes more.
@@ -275,7 +275,12 @@ func (l *lane) answer(p *packet) {
 	}
 	if t.done == nil && !t.dropped {
 		t.guard.sends(p)
-		l.send(t, kindMore, p.raw, !final)
+		raw := p.raw
+		if final && len(p.code) > 0 && p.flag&flyrpc.FlagMeta != 0 && l.b.shared() {
+			p.dropMeta(flyrpc.MetaNotProcessed)
+			raw = appendWhole(nil, p)
+		}
+		l.send(t, kindMore, raw, !final)
 	}
 	switch {
 	case final:

@@ -16,6 +16,7 @@ type Incoming struct {
 	ctx    *flyrpc.Context
 	reader io.Reader
 	wait   bool
+	bare   bool // it has no message beside what Read gives
 
 	mu     sync.Mutex
 	done   bool
@@ -77,7 +78,9 @@ func (b *Binding) pull() error {
 // offer is the handler behind Next.
 func (b *Binding) offer(ctx *flyrpc.Context, r io.Reader) (any, error) {
 	ctx.Keep()
-	m := &Incoming{ctx: ctx, reader: r, wait: ctx.Packet().Flag&flyrpc.FlagWait != 0, ending: make(chan struct{})}
+	p := ctx.Packet()
+	m := &Incoming{ctx: ctx, reader: r, wait: p.Flag&flyrpc.FlagWait != 0, ending: make(chan struct{})}
+	m.bare = p.Flag&flyrpc.FlagStream != 0 && len(p.Payload) == 0
 	select {
 	case b.inbox <- m:
 	case <-ctx.Done():
@@ -108,8 +111,13 @@ func (m *Incoming) end(result any, err error) bool {
 }
 
 // Into decodes the message into v, a pointer to a struct, string or []byte, or whatever the serializer takes. What was sent as an io.Reader is
-// read with Read.
-func (m *Incoming) Into(v any) error { return m.ctx.Decode(v) }
+// read with Read, and is an error here, with BadRequest.
+func (m *Incoming) Into(v any) error {
+	if m.bare {
+		return flyrpc.Errorf(flyrpc.BadRequest, "what came to %q has no message, only bytes or items: use Read", m.Subject())
+	}
+	return m.ctx.Decode(v)
+}
 
 // Read reads what was sent as bytes: those of an io.Reader as they come, of any size, or else those of the message. The error is io.EOF at the
 // end, or an flyrpc.Error: the caller gave up, or a part was lost.

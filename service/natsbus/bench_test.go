@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -179,27 +180,37 @@ func (x *sides) readBare(b *testing.B) {
 
 // Both sides take turns in each run, in some 40 rounds, so that whatever else the machine does meets both; what counts is the median round of each. The
 // time of an operation of the benchmark is that of both together; ns/fly and ns/nats are each one's own, and fly/nats is how many calls FlyRPC does
-// for each one of nats.go.
+// for each one of nats.go. allocs/fly and allocs/nats are what the whole process, server and both ends, has allocated for one.
 func compare(b *testing.B, callers int, fly, bare func(*testing.B)) {
-	b.ReportAllocs()
-	var took [2][]float64 // nanoseconds of an operation, by rounds
+	var took, allocs [2][]float64 // nanoseconds and allocations of an operation, by rounds
 	round := max(b.N/40, 8*callers)
 	for done := 0; done < b.N; done += round {
 		n := min(b.N-done, round)
 		for i, do := range []func(*testing.B){fly, bare} {
+			before := mallocs()
 			begun := time.Now()
 			parallel(n, callers, func() { do(b) })
 			took[i] = append(took[i], float64(time.Since(begun).Nanoseconds())/float64(n))
+			allocs[i] = append(allocs[i], (mallocs()-before)/float64(n))
 		}
 	}
 	var median [2]float64
-	for i := range took {
+	for i, name := range []string{"fly", "nats"} {
 		slices.Sort(took[i])
+		slices.Sort(allocs[i])
 		median[i] = took[i][len(took[i])/2]
+		b.ReportMetric(allocs[i][len(allocs[i])/2], "allocs/"+name)
 	}
 	b.ReportMetric(median[0], "ns/fly")
 	b.ReportMetric(median[1], "ns/nats")
 	b.ReportMetric(median[1]/median[0], "fly/nats")
+}
+
+// mallocs returns how many allocations the process has made.
+func mallocs() float64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.Mallocs)
 }
 
 // parallel does something n times, by so many goroutines.
