@@ -136,6 +136,20 @@ func TestBudgetCall(t *testing.T) {
 	}
 }
 
+// TestBudgetContext has a lone caller's context, which may end, cost no more than telling it who is to be told.
+func TestBudgetContext(t *testing.T) {
+	plain := func(_ *Context, m *benchMessage) (*benchMessage, error) { return m, nil }
+	p := newBudgetPair(t, msgpack.Serializer, func(s *Server) { Handle(s, "/echo", plain) })
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	m := newBenchMessage()
+	var reply benchMessage
+	budget{8, 1 << 10}.check(t, 2000, 1, func() error {
+		reply = benchMessage{}
+		return p.cli.Call(ctx, "/echo", m, &reply)
+	})
+}
+
 // together returns a function that has n callers call once at the same time.
 func together(t *testing.T, n int, caller func() func() error) func() error {
 	begin, done := make(chan struct{}), make(chan error, n)

@@ -12,7 +12,7 @@ const (
 	// partBuffer is the size in bytes of the buffers for large payloads that are at most a part of something.
 	partBuffer = 66 << 10
 	// minLarge and maxLarge are the binary logarithms of the sizes of the buffers for larger ones.
-	minLarge, maxLarge = 17, 23
+	minLarge, maxLarge = 17, 26
 )
 
 // buffers lends buffers to the connections of one Server or Client.

@@ -76,7 +76,7 @@ func (c *Conn) trim() {
 	if t, ok := c.proto.conn.(interface{ Trim() }); ok {
 		t.Trim()
 	}
-	c.answers = nil
+	c.answers, c.cut = nil, nil
 	if len(c.halves) == 0 {
 		c.halves = nil
 	}

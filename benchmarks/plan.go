@@ -112,7 +112,7 @@ func parsePlan(args []string, usage io.Writer) (*plan, error) {
 	parts := fs.String("parts", "calls,open,idle", "what to measure: `calls,open,idle`, or growth")
 	modes := fs.String("modes", "one,two", "the server in `one` process with the callers, or in two")
 	sizes := fs.String("size", "64B,1KiB,1MiB", "the `sizes` of messages")
-	callers := fs.String("callers", "1,16,128,1024", "the `numbers` of callers on one connection")
+	callers := fs.String("callers", "1,8,16,128,1024", "the `numbers` of callers on one connection")
 	rates := fs.String("rates", "1000,5000,20000", "calls each second of the open loop")
 	fs.IntVar(&p.conns, "conns", 5000, "idle connections")
 	readGrowth := p.growth.flags(fs)
@@ -151,7 +151,7 @@ func quicken(fs *flag.FlagSet) {
 	for name, value := range map[string]string{
 		"callers": "1,16", "rates": "1000", "conns": "200", "rounds": "1", "time": "100ms", "out": "",
 		"parts": "calls,open,idle,growth", "growth-conns": "1,100", "growth-routes": "1,100",
-		"growth-flight": "1,100", "growth-payload": "16,1048576",
+		"growth-flight": "1,100", "growth-payload": "16,65536",
 	} {
 		if !given[name] {
 			_ = fs.Set(name, value)

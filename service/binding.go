@@ -160,7 +160,7 @@ func (b *Binding) beginOnce(as bindingState, h flyrpc.MessageHandler) error {
 func (b *Binding) serve(r *flyrpc.Router) {
 	o := &b.svc.opts
 	b.server = r.NewServer(&flyrpc.ServerOpts{
-		MaxMessage: o.MaxMessage, MaxFrame: max(maxFrame, o.maxWhole()), MaxCalls: o.MaxCalls, StreamWindow: window, MessageWindow: o.messageWindow(),
+		MaxMessage: o.MaxMessage, MaxFrame: max(maxFrame, o.maxSourced()), MaxCalls: o.MaxCalls, StreamWindow: window, MessageWindow: o.messageWindow(),
 		KeepaliveTime: -1, Serializers: o.Serializers, Errors: o.Errors, Logger: o.Logger, Zip: o.Zip,
 	})
 }
@@ -241,7 +241,7 @@ func (b *Binding) take(m *Message, f *frame, last *lane) *lane {
 	if f.kind == kindOffer {
 		offer = min(8, len(f.body))
 	}
-	name, rest, err := cutName(f.body[offer:])
+	sender, rest, err := cutFrom(f.body[offer:])
 	if err == nil && f.kind != kindOpen && f.kind != kindOffer {
 		err = fmt.Errorf("its kind is %d", f.kind)
 	}
@@ -253,11 +253,11 @@ func (b *Binding) take(m *Message, f *frame, last *lane) *lane {
 		m = &Message{Subject: m.Subject, Data: m.Data} // the reply subject is that of the requests it has come with
 	}
 	key, l := callKey{f.sender, f.call}, last
-	if l == nil || l.ser != string(name) {
+	if l == nil || l.ser != string(sender.serializer) {
 		if last != nil {
 			last.pipe.wake()
 		}
-		l, err = b.lane(name)
+		l, err = b.lane(sender.serializer)
 	}
 	switch {
 	case err != nil && m.Reply != "":
@@ -267,9 +267,9 @@ func (b *Binding) take(m *Message, f *frame, last *lane) *lane {
 		b.svc.malformed(m, err)
 	case b.once && !b.first():
 	case f.kind == kindOffer:
-		l.fetch(m, key, f.body[:offer])
+		l.fetch(m, key, f.body[:offer], sender.source)
 	default:
-		l.opener(m, key, rest, nil)
+		l.opener(m, key, rest, sender.source, nil)
 	}
 	return l
 }

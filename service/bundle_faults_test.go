@@ -269,7 +269,7 @@ func TestBundleWithABadFrame(t *testing.T) {
 				if framesOf(t, m) == 1 {
 					return &m
 				}
-				at := service.HeaderLen + 4 + 1 + len("msgpack")
+				at := service.HeaderLen + 4 + 1 + int(m.Data[service.HeaderLen+4])
 				m.Data[at] |= byte(flyrpc.FlagZipCode)
 				m.Data = service.Seal(m.Data)
 				return &m

@@ -139,9 +139,9 @@ func (d *durable) handle(x *Delivery) {
 		return
 	}
 	h, body, err := parseHeader(x.Data)
-	var name []byte
+	var sender from
 	if err == nil {
-		name, body, err = cutName(body)
+		sender, body, err = cutFrom(body)
 	}
 	if err == nil && h.kind != kindOpen {
 		err = fmt.Errorf("its kind is %d", h.kind)
@@ -152,7 +152,7 @@ func (d *durable) handle(x *Delivery) {
 	}
 	var l *lane
 	if err == nil {
-		l, err = d.b.lane(name)
+		l, err = d.b.lane(sender.serializer)
 	}
 	if err != nil {
 		d.b.svc.malformed(&x.Message, err)
@@ -162,7 +162,7 @@ func (d *durable) handle(x *Delivery) {
 	raw := append([]byte(nil), p.raw...)
 	raw[0] |= byte(flyrpc.FlagWait)
 	work := d.working(x, l)
-	l.open(&x.Message, callKey{call: d.next.Add(1)}, raw, func(code flyrpc.Code) {
+	l.open(&x.Message, callKey{call: d.next.Add(1)}, raw, sender.source, func(code flyrpc.Code) {
 		work.Stop()
 		d.settle(x, code)
 	})
@@ -250,7 +250,7 @@ func deadLetter(data []byte, path string) []byte {
 	if err != nil {
 		return data
 	}
-	name, raw, err := cutName(body)
+	sender, raw, err := cutFrom(body)
 	if err != nil {
 		return data
 	}
@@ -259,5 +259,5 @@ func deadLetter(data []byte, path string) []byte {
 		return data
 	}
 	p.code = []byte(path)
-	return h.append(nil, appendName(nil, name), appendWhole(nil, &p))
+	return h.append(nil, sender.append(nil), appendWhole(nil, &p))
 }

@@ -42,7 +42,7 @@ func (l *link) store(c *call, path string, raw []byte) {
 	p.flag &^= flyrpc.FlagWait
 	p.dropMeta(flyrpc.MetaTimeout) // it is handled when the caller has long gone
 	h := header{kind: kindOpen, sender: l.id, call: c.id}
-	data := h.append(nil, appendName(nil, l.svc.opts.Serializer.Name()), appendWhole(nil, &p))
+	data := h.append(nil, l.from, appendWhole(nil, &p))
 	if most := l.svc.bus.MaxPayload(); len(data) > most-deadRoom(most) {
 		l.fail(c, flyrpc.TooLong, fmt.Sprintf("a durable message has to fit one message of the bus, with room for the subject of dead letters: it has %d bytes, at most %d are possible",
 			len(data), most-deadRoom(most)), true)

@@ -56,3 +56,14 @@ const (
 	ShowTime   = showTime
 	KindAlive  = byte(kindAlive)
 )
+
+// Sourced returns the packet that b begins with, with the sender added, and the length that its payload is counted with. splits says that its
+// metadata could be read.
+func Sourced(b []byte, seq uint16, source []byte) (out []byte, size int, splits bool) {
+	p, err := splitPacket(b)
+	if err != nil {
+		return nil, 0, false
+	}
+	_, splits = p.sourced(nil, source)
+	return p.appendFrom(nil, seq, source), p.sizeFrom(source), splits
+}

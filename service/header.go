@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,8 +29,8 @@ const (
 	headerMagic   = 0xf1
 	headerVersion = 1
 	headerLen     = 27
-	// maxName is the longest name of a serializer.
-	maxName = 63
+	// maxName is the longest name of a serializer, and maxFrom the longest field that has it and the sender's.
+	maxName, maxFrom = 63, 255
 )
 
 // header stands before everything that services send over a bus:
@@ -102,17 +103,32 @@ func (h *header) check() error {
 	return nil
 }
 
-// appendName appends the name of a serializer.
-func appendName[S string | []byte](dst []byte, name S) []byte {
-	return append(append(dst, byte(len(name))), name...)
+// from is what stands before the packet of a call that is opened: the serializer it is encoded by, and who calls.
+type from struct {
+	serializer []byte
+	source     []byte // a service's name, a zero byte, the instance's ID; or nothing
 }
 
-// cutName takes such a name off.
-func cutName(b []byte) (name, rest []byte, err error) {
-	if len(b) == 0 || b[0] > maxName || int(b[0]) > len(b)-1 {
-		return nil, nil, errors.New("the name of its serializer is cut")
+// append appends it: a byte and as many bytes of the serializer's name and, behind a zero byte, the source.
+func (f from) append(dst []byte) []byte {
+	n := len(f.serializer)
+	if len(f.source) > 0 && n+1+len(f.source) <= maxFrom {
+		n += 1 + len(f.source)
 	}
-	return b[1 : 1+b[0]], b[1+b[0]:], nil
+	dst = append(append(dst, byte(n)), f.serializer...)
+	if n > len(f.serializer) {
+		dst = append(append(dst, 0), f.source...)
+	}
+	return dst
+}
+
+// cutFrom takes it off.
+func cutFrom(b []byte) (f from, rest []byte, err error) {
+	if len(b) == 0 || int(b[0]) > len(b)-1 {
+		return f, nil, errors.New("the name of its serializer is cut")
+	}
+	f.serializer, f.source, _ = bytes.Cut(b[1:1+b[0]], []byte{0})
+	return f, b[1+b[0]:], nil
 }
 
 // appendRange appends an offset and a length.

@@ -59,7 +59,7 @@ type taken struct {
 }
 
 // messageWindow is the credit that a lane's connection gives for one-way messages: room for two of the largest.
-func (o *Opts) messageWindow() int { return 2 * flow.Cost(o.maxWhole()) }
+func (o *Opts) messageWindow() int { return 2 * flow.Cost(o.maxSourced()) }
 
 // newLane returns a lane that serves.
 func newLane(b *Binding, ser string) *lane {
@@ -102,13 +102,13 @@ func (l *lane) end() {
 }
 
 // open takes what opens a call, or a one-way message, and comes alone. raw is its own memory.
-func (l *lane) open(m *Message, key callKey, raw []byte, done func(flyrpc.Code)) {
-	l.opener(m, key, raw, done)
+func (l *lane) open(m *Message, key callKey, raw, source []byte, done func(flyrpc.Code)) {
+	l.opener(m, key, raw, source, done)
 	l.pipe.wake()
 }
 
 // opener is open that leaves it to the caller to wake the connection.
-func (l *lane) opener(m *Message, key callKey, raw []byte, done func(flyrpc.Code)) {
+func (l *lane) opener(m *Message, key callKey, raw, source []byte, done func(flyrpc.Code)) {
 	p, err := wholePacket(raw)
 	if err == nil {
 		err = l.checkOpener(m, &p, done != nil)
@@ -125,7 +125,7 @@ func (l *lane) opener(m *Message, key callKey, raw []byte, done func(flyrpc.Code
 	}
 	l.b.stats.requests.Add(1)
 	if p.flag&flyrpc.FlagWait == 0 {
-		l.message(&p)
+		l.message(&p, source)
 		return
 	}
 	t := l.admit(m, key, done)
@@ -133,7 +133,7 @@ func (l *lane) opener(m *Message, key callKey, raw []byte, done func(flyrpc.Code
 		return
 	}
 	l.pipe.await()
-	l.pipe.add(p.withSequence(t.seq))
+	l.pipe.addFrom(&p, t.seq, source)
 	if p.flag&flyrpc.FlagStream != 0 {
 		l.accept(t)
 	}
@@ -204,8 +204,8 @@ func (l *lane) refuse(reply string, key callKey, code flyrpc.Code, text string) 
 }
 
 // message feeds a one-way message, when the connection takes more.
-func (l *lane) message(p *packet) {
-	cost := flow.Cost(len(p.payload))
+func (l *lane) message(p *packet, source []byte) {
+	cost := flow.Cost(p.sizeFrom(source))
 	for !l.spend(cost) {
 		l.pipe.wake()
 		select {
@@ -216,7 +216,7 @@ func (l *lane) message(p *packet) {
 	}
 	poke(l.enough) // there may be enough for another one that waits
 	l.pipe.await()
-	l.pipe.add(p.withSequence(0))
+	l.pipe.addFrom(p, 0, source)
 }
 
 // spend takes credit for a one-way message.

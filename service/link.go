@@ -41,7 +41,7 @@ type link struct {
 	taking  []packet             // what the connection has written
 	turn    uint64               // counts what it has
 	now     time.Time            // when what is being handled has come
-	name    []byte               // of the serializer, as it travels
+	from    []byte               // what stands before the packets of calls
 	places  map[string]*place    // by paths that were used before
 	ended   []endedCall          // lately, by their ids
 	shown   map[uint64]time.Time // when a lane has shown that it may answer more than once
@@ -82,7 +82,7 @@ type call struct {
 func newLink(s *Service, target string, durable bool) (*link, *flyrpc.Client, error) {
 	l := &link{
 		svc: s, target: target, durable: durable, id: newID(), calls: map[uint64]*call{}, bySeq: map[uint16]*call{},
-		name: appendName(nil, s.opts.Serializer.Name()), places: map[string]*place{}, shown: map[uint64]time.Time{},
+		from: s.from().append(nil), places: map[string]*place{}, shown: map[uint64]time.Time{},
 	}
 	l.prefix = s.opts.InboxPrefix + "." + strconv.FormatUint(l.id, 36) + "."
 	l.pipe = newPipe(l.take, l.end)

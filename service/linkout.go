@@ -145,7 +145,7 @@ func (l *link) queued(p *place) int {
 }
 
 // fits reports whether a packet that opens a call goes as one message.
-func (l *link) fits(raw []byte) bool { return headerLen+len(l.name)+len(raw) <= l.svc.bus.MaxPayload() }
+func (l *link) fits(raw []byte) bool { return headerLen+len(l.from)+len(raw) <= l.svc.bus.MaxPayload() }
 
 // sendOnce sends a one-way message that goes as one, and reports whether it is such.
 func (l *link) sendOnce(p *packet) bool {
@@ -198,7 +198,7 @@ func (l *link) offer(c *call, raw []byte) error {
 		l.expire(c, l.svc.opts.SendTimeout)
 	}
 	h := header{kind: kindOffer, sender: l.id, call: c.id}
-	l.buf = h.append(l.buf[:0], binary.BigEndian.AppendUint64(nil, uint64(len(raw))), l.name)
+	l.buf = h.append(l.buf[:0], binary.BigEndian.AppendUint64(nil, uint64(len(raw))), l.from)
 	return l.svc.publish(&Message{Subject: c.subject, Reply: c.reply, Data: l.buf})
 }
 
@@ -207,7 +207,7 @@ func (l *link) opens(p *place, c *call, id uint64, raw []byte) {
 	if c != nil && l.out.reply != "" && c.id-l.first >= maxFrames { // nobody couldn't find it
 		l.post()
 	}
-	l.begin(kindOpen, p.subject, len(l.name)+len(raw))
+	l.begin(kindOpen, p.subject, len(l.from)+len(raw))
 	if l.out.frames == 0 {
 		l.most, l.out.reply = l.share(p, l.queued(p)), ""
 	}
@@ -221,7 +221,7 @@ func (l *link) opens(p *place, c *call, id uint64, raw []byte) {
 		}
 		c.reply = l.out.reply
 	}
-	l.join(c, &header{kind: kindOpen, sender: l.id, call: id}, l.name, raw)
+	l.join(c, &header{kind: kindOpen, sender: l.id, call: id}, l.from, raw)
 }
 
 // more sends a packet of a call.

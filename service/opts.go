@@ -112,6 +112,9 @@ const maxCalls = 32_702
 // maxWhole is the most bytes that a packet's payload has with its metadata.
 func (o *Opts) maxWhole() int { return o.MaxMessage + 8<<10 + 3 }
 
+// maxSourced is the same with the sender added.
+func (o *Opts) maxSourced() int { return o.maxWhole() + entryRoom + 3 }
+
 // setDefault sets an option that is zero or less.
 func setDefault[T int | time.Duration | string](p *T, value T) {
 	var zero T

@@ -63,6 +63,19 @@ func (p *pipe) add(b []byte) {
 	p.in = append(p.in, b...)
 }
 
+// addFrom is add for a packet that opens a call, with a sequence and who sends it.
+func (p *pipe) addFrom(pkt *packet, seq uint16, source []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	if p.read == len(p.in) {
+		p.in, p.read = p.in[:0], 0
+	}
+	p.in = pkt.appendFrom(p.in, seq, source)
+}
+
 // wake has the reader look at what was added.
 func (p *pipe) wake() { poke(p.ready) }
 

@@ -13,6 +13,7 @@ import (
 type pull struct {
 	key   callKey
 	m     *Message // the offer
+	from  []byte   // its source
 	total int
 	got   []byte
 	asked int // up to where
@@ -29,7 +30,7 @@ const maxPulls = 1 << 10
 const pullTries = 2
 
 // fetch begins to fetch what is offered.
-func (l *lane) fetch(m *Message, key callKey, body []byte) {
+func (l *lane) fetch(m *Message, key callKey, body, source []byte) {
 	if m.Reply == "" || len(body) != 8 {
 		l.svc.malformed(m, errors.New("an offer without a reply subject or a length"))
 		return
@@ -57,7 +58,7 @@ func (l *lane) fetch(m *Message, key callKey, body []byte) {
 		l.refuse(m.Reply, key, flyrpc.Busy, fmt.Sprintf("large messages of %d bytes are on their way already", held-int64(total)))
 		return
 	}
-	p := &pull{key: key, m: m, total: int(total), hold: int(total)}
+	p := &pull{key: key, m: m, from: source, total: int(total), hold: int(total)}
 	p.timer = time.AfterFunc(l.svc.opts.SendTimeout/pullTries, func() { l.late(p) })
 	l.pulls[key] = p
 	l.ask(p)
@@ -90,10 +91,10 @@ func (l *lane) chunk(m *Message, key callKey, body []byte) {
 	case p == nil:
 	case flyrpc.Flag(p.got[0])&flyrpc.FlagWait != 0:
 		l.endPullOf(p)
-		l.open(p.m, key, p.got, nil)
+		l.open(p.m, key, p.got, p.from, nil)
 	default:
 		go func() { // it may wait for handlers, and this is where the chunks of all bindings come
-			l.open(p.m, key, p.got, nil)
+			l.open(p.m, key, p.got, p.from, nil)
 			l.endPullOf(p)
 		}()
 	}

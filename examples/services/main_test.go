@@ -14,7 +14,7 @@ func Example() {
 	// Output:
 	// board at the door: we have opened
 	// board in the hall: we have opened
-	// 12 tables have hot soup, each from one cook
+	// 12 tables have hot soup, each from one cook; several cooks have worked: true
 	// without a dish: BAD_REQUEST: table 13 has ordered nothing
 	// to nobody: true NotProcessed
 	// the book has 32 MiB, checksum 769d9ac0
