@@ -31,21 +31,26 @@ func Call[Reply any](ctx context.Context, c Caller, path string, message any) (R
 // returned, and returns its reply. The error is an Error. Items are taken from the sequence while they can be sent; the
 // end of ctx ends that after the next one.
 func Upload[Reply, Item any](ctx context.Context, c Caller, path string, message any, items iter.Seq[Item]) (Reply, error) {
-	var zero Reply
+	reply := new(Reply)
+	if err := uploadInto(ctx, c, path, message, items, reply); err != nil {
+		var zero Reply
+		return zero, err
+	}
+	return *reply, nil
+}
+
+// uploadInto is Upload with a reply of any type: a pointer, or nil to drop it.
+func uploadInto[Item any](ctx context.Context, c Caller, path string, message any, items iter.Seq[Item], reply any) error {
 	s, err := c.OpenStream(ctx, path, message)
 	if err != nil {
-		return zero, err
+		return err
 	}
 	defer s.Close()
 	s.wantReply()
 	if err := sendItems(s, items); err != nil {
-		return zero, err
+		return err
 	}
-	reply := new(Reply)
-	if err := s.reply(reply); err != nil {
-		return zero, err
-	}
-	return *reply, nil
+	return s.reply(reply)
 }
 
 // sendItems sends items until there are no more or the call has ended. The error is why one can't be sent.
@@ -76,33 +81,37 @@ func begun(err error) error {
 // does, or with the first item that can't be sent because the call has ended. For errors and the end see Receive.
 func Exchange[In, Out any](ctx context.Context, c Caller, path string, message any, items iter.Seq[In]) iter.Seq2[Out, error] {
 	return func(yield func(Out, error) bool) {
-		s, err := c.OpenStream(ctx, path, message)
-		if err != nil {
-			var zero Out
-			yield(zero, err)
-			return
-		}
-		defer s.Close()
-		var failed error
-		sent := make(chan struct{})
-		go func() {
-			failed = sendItems(s, items)
-			close(sent) // before whoever receives is told that the stream was closed
-			if failed != nil {
-				s.Close()
-			}
-		}()
-		receiveItems(s, func(item Out, err error) bool {
-			if err != nil {
-				select { // why the stream was closed, if that is why
-				case <-sent:
-					if failed != nil {
-						err = failed
-					}
-				default:
-				}
-			}
-			return yield(item, err)
-		})
+		exchange(ctx, c, path, message, items, newItem[Out], yielding(yield))
 	}
+}
+
+// exchange is a range over what Exchange returns, for items of any type: see receiveItems.
+func exchange[In any](ctx context.Context, c Caller, path string, message any, items iter.Seq[In], next func() any, yield func(any, error) bool) {
+	s, err := c.OpenStream(ctx, path, message)
+	if err != nil {
+		yield(nil, err)
+		return
+	}
+	defer s.Close()
+	var failed error
+	sent := make(chan struct{})
+	go func() {
+		failed = sendItems(s, items)
+		close(sent) // before whoever receives is told that the stream was closed
+		if failed != nil {
+			s.Close()
+		}
+	}()
+	receiveItems(s, next, func(item any, err error) bool {
+		if err != nil {
+			select { // why the stream was closed, if that is why
+			case <-sent:
+				if failed != nil {
+					err = failed
+				}
+			default:
+			}
+		}
+		return yield(item, err)
+	})
 }

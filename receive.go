@@ -29,32 +29,55 @@ func Resume[Item any](next func(last Item) (message any)) ReceiveOption[Item] {
 // If the connection of a Client is lost before the first item, the call is made again as Call would be; for what comes later see Resume.
 func Receive[Item any](ctx context.Context, c Caller, path string, message any, opts ...ReceiveOption[Item]) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		r := receiver[Item]{ctx: ctx, c: c, path: path, message: message, yield: yield}
+		r := receiver{ctx: ctx, c: c, path: path, message: message, next: newItem[Item], yield: yielding(yield)}
 		for _, o := range opts {
-			r.resume = o.resume
+			r.resume = o.fromPointer()
 		}
 		r.run()
 	}
 }
 
-// receiver is one range over what Receive returns.
-type receiver[Item any] struct {
+// fromPointer returns resume for pointers to items; nil if there is none.
+func (o ReceiveOption[Item]) fromPointer() func(any) any {
+	if o.resume == nil {
+		return nil
+	}
+	return func(last any) any { return o.resume(*last.(*Item)) }
+}
+
+// newItem returns a pointer to decode an item into.
+func newItem[Item any]() any { return new(Item) }
+
+// yielding returns yield for pointers to items. nil stands for the zero Item.
+func yielding[Item any](yield func(Item, error) bool) func(any, error) bool {
+	return func(item any, err error) bool {
+		if p, ok := item.(*Item); ok {
+			return yield(*p, err)
+		}
+		var zero Item
+		return yield(zero, err)
+	}
+}
+
+// receiver is one range over what Receive returns. Its items are pointers, of a type that next and yield agree on.
+type receiver struct {
 	ctx     context.Context
 	c       Caller
 	path    string
 	message any
-	resume  func(Item) any
-	yield   func(Item, error) bool
+	resume  func(any) any
+	next    func() any
+	yield   func(any, error) bool
 
 	any     bool // an item has come
-	last    Item // it
+	last    any  // it
 	opened  bool // the last call
 	fails   int  // losses since
 	stopped bool // the loop was left
 }
 
 // run receives until the end, an error, or the end of the loop.
-func (r *receiver[Item]) run() {
+func (r *receiver) run() {
 	var worst error
 	message := r.message
 	for {
@@ -64,8 +87,7 @@ func (r *receiver[Item]) run() {
 		}
 		worst = worse(worst, err)
 		if r.fails++; !r.mayRepeat(err) {
-			var zero Item
-			r.yield(zero, worst)
+			r.yield(nil, worst)
 			return
 		}
 		if r.any {
@@ -75,13 +97,13 @@ func (r *receiver[Item]) run() {
 }
 
 // receive makes the call once and yields what comes. The error is nil at the end.
-func (r *receiver[Item]) receive(message any) (err error) {
+func (r *receiver) receive(message any) (err error) {
 	s, err := openReceive(r.ctx, r.c, r.path, message)
 	if r.opened = err == nil; err != nil {
 		return err
 	}
 	defer s.Close()
-	receiveItems(s, func(item Item, failed error) bool {
+	receiveItems(s, r.next, func(item any, failed error) bool {
 		if failed != nil {
 			err = failed
 			return false
@@ -95,7 +117,7 @@ func (r *receiver[Item]) receive(message any) (err error) {
 
 // mayRepeat reports whether the call, which was lost with err, may be made again. After a server's refusal it waits a little. What can't be
 // opened was tried by the caller as often as that may be.
-func (r *receiver[Item]) mayRepeat(err error) bool {
+func (r *receiver) mayRepeat(err error) bool {
 	var e *Error
 	if !r.opened || !errors.As(err, &e) || e.Code != Unavailable || e.delivery == Answered || r.ctx.Err() != nil || r.fails > repeatsOf(r.c) {
 		return false
@@ -139,18 +161,17 @@ func openReceive(ctx context.Context, c Caller, path string, message any) (*Stre
 	return s, err
 }
 
-// receiveItems yields what comes on a stream.
-func receiveItems[Item any](s *Stream, yield func(Item, error) bool) {
+// receiveItems yields what comes on a stream, each item decoded into what next returns; with an error nil.
+func receiveItems(s *Stream, next func() any, yield func(any, error) bool) {
 	for {
-		item := new(Item)
+		item := next()
 		switch err := s.Recv(item); {
 		case err == io.EOF:
 			return
 		case err != nil:
-			var zero Item
-			yield(zero, err)
+			yield(nil, err)
 			return
-		case !yield(*item, nil):
+		case !yield(item, nil):
 			return
 		}
 	}
