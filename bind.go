@@ -184,7 +184,7 @@ func contextOf(args []reflect.Value) context.Context {
 
 // messageOf returns the message among the arguments.
 func (f *boundFunc) messageOf(args []reflect.Value) any {
-	if !f.message {
+	if !f.message || args[1].Kind() == reflect.Pointer && args[1].IsNil() { // which may be a reader's, that nobody can read
 		return nil
 	}
 	return args[1].Interface()

@@ -1,6 +1,7 @@
 package flyrpc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -90,4 +91,18 @@ func wantOwnPanic(t *testing.T, name string, f func()) {
 		}
 	}()
 	f()
+}
+
+// TestBindNilReader: a nil pointer is no message, also one to what would be a reader.
+func TestBindNilReader(t *testing.T) {
+	var s struct {
+		Send func(context.Context, *bytes.Buffer) ([]byte, error) `fly:"/bytes"`
+	}
+	p := newPair(t, nil, nil, func(srv *Server, _ *Client) { srv.OnMessage("/bytes", func(b []byte) []byte { return append(b, '!') }) })
+	if err := Bind(p.cli, &s); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Send(bounded(t), nil); err != nil || string(got) != "!" {
+		t.Errorf("%q, %v", got, err)
+	}
 }

@@ -148,16 +148,15 @@ func (c *Context) Keep() {
 // must not be called after the handler has returned.
 func (c *Context) Meta() Metadata { return userMeta(c.in.meta) }
 
-// MetaEntry returns the value of the last entry with an id in the packet's metadata, or nil: for packages that have entries of their own.
+// MetaEntry returns the value of the first entry with an id in the packet's metadata, or nil: for packages that have entries of their own.
 // It shares the packet's memory, and must not be called or used after the handler has returned.
 func (c *Context) MetaEntry(id MetaID) []byte {
-	var value []byte
 	for e, err := range ParseMeta(c.in.meta) {
 		if err == nil && e.ID == id {
-			value = e.Value
+			return e.Value
 		}
 	}
-	return value
+	return nil
 }
 
 // SetMeta adds metadata to the response, which the caller reads with WithReplyMeta. It has no effect on a

@@ -89,7 +89,10 @@ func (c *Client) Send(ctx context.Context, subject string, v any) error {
 
 // SendMessage is Send for flyrpc.Caller, without io.Reader.
 func (c *Client) SendMessage(ctx context.Context, path string, message any) error {
-	if err := CheckSubject(SubjectOf(path), false); err != nil { // nobody would be told later
+	if SubjectOf(path) == controlToken {
+		return flyrpc.Errorf(flyrpc.BadRequest, "%w: %s is FlyRPC's own", ErrBadSubject, path).WithDelivery(flyrpc.NotSent)
+	}
+	if err := CheckSubject(c.svc.opts.subject(c.target, SubjectOf(path)), false); err != nil { // nobody would be told later
 		return flyrpc.Errorf(flyrpc.BadRequest, "%w", err).WithDelivery(flyrpc.NotSent)
 	}
 	return c.Client.SendMessage(ctx, path, message)

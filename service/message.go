@@ -80,7 +80,7 @@ func (b *Binding) offer(ctx *flyrpc.Context, r io.Reader) (any, error) {
 	ctx.Keep()
 	p := ctx.Packet()
 	m := &Incoming{ctx: ctx, reader: r, wait: p.Flag&flyrpc.FlagWait != 0, ending: make(chan struct{})}
-	m.bare = p.Flag&flyrpc.FlagStream != 0 && len(p.Payload) == 0
+	m.bare = p.Flag&flyrpc.FlagStream != 0 && len(p.Payload) == 0 && ctx.MetaEntry(flyrpc.MetaSerializer) == nil // that of raw bytes and text says that there are some
 	select {
 	case b.inbox <- m:
 	case <-ctx.Done():

@@ -8,7 +8,8 @@ import (
 )
 
 // Source is an instance of a service that has sent a message or request. It is what the sender says of itself: who may say it is the
-// bus's business. Both are empty if it says nothing.
+// bus's business. Both are empty if it says nothing, or if they and the serializer's name have more than 253 bytes. A packet whose own metadata leaves no
+// room for it, of 64 entries or nearly 8 KiB, as flyrpc.WithMeta can't make one, is refused.
 type Source struct {
 	// Service is the service's name.
 	Service string
@@ -19,6 +20,9 @@ type Source struct {
 // SourceOf returns who has sent what a handler handles. For what came by a connection, and not by a bus, it is the zero Source. It must
 // not be called after the handler has returned.
 func SourceOf(ctx *flyrpc.Context) Source {
+	if _, ok := ctx.Conn().RemoteAddr().(busAddr); !ok { // whose peer may send any entry
+		return Source{}
+	}
 	service, instance, _ := bytes.Cut(ctx.MetaEntry(metaSource), []byte{0})
 	return Source{string(service), string(instance)}
 }
@@ -26,7 +30,8 @@ func SourceOf(ctx *flyrpc.Context) Source {
 // Source returns who has sent it; for a durable message, at first.
 func (m *Incoming) Source() Source { return SourceOf(m.ctx) }
 
-// metaSource is the id of an entry that a lane adds to the packets it feeds, behind all others, so that no sender's counts.
+// metaSource is the id of an entry that a lane adds to the packets it feeds, before all others, so that no sender's counts, nor takes it for
+// a part of its own that is cut.
 const metaSource flyrpc.MetaID = 1<<16 + 1
 
 // from returns what stands before the packets of calls that this instance opens.
@@ -84,5 +89,5 @@ func (p *packet) appendFrom(dst []byte, seq uint16, source []byte) []byte {
 	dst = append(append(dst, p.code...), 0)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(s.size()))
 	dst = binary.AppendUvarint(dst, uint64(s.metaLen()))
-	return append(append(append(dst, s.meta...), s.entry...), s.body...)
+	return append(append(append(dst, s.entry...), s.meta...), s.body...)
 }

@@ -137,7 +137,7 @@ func FuzzSourced(f *testing.F) {
 			return
 		}
 		after, n, err := flyrpc.ParsePacket(out, 1<<21)
-		want := flyrpc.AppendMeta(bytes.Clone(before.Meta), 1<<16+1, "", source)
+		want := append(flyrpc.AppendMeta(nil, 1<<16+1, "", source), before.Meta...)
 		if len(want) > 8<<10 {
 			return
 		}
