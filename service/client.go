@@ -23,6 +23,7 @@ type Client struct {
 	*flyrpc.Client
 	svc    *Service
 	target string
+	around int // bytes of a subject on the bus that aren't of that within the service
 }
 
 var _ flyrpc.Caller = (*Client)(nil)
@@ -30,7 +31,7 @@ var _ flyrpc.Caller = (*Client)(nil)
 // Service returns a client of the service of a name, which need not be there yet. It is the same each time. If it can't be made, because the
 // name is none or the bus is closed, all its calls fail with the reason.
 func (s *Service) Service(name string) *Client {
-	return &Client{Client: s.client(linkKey{target: name}), svc: s, target: name}
+	return &Client{Client: s.client(linkKey{target: name}), svc: s, target: name, around: len(s.opts.subject(name, ""))}
 }
 
 // Self returns a client of this service, whose instances this one is among.
@@ -89,13 +90,21 @@ func (c *Client) Send(ctx context.Context, subject string, v any) error {
 
 // SendMessage is Send for flyrpc.Caller, without io.Reader.
 func (c *Client) SendMessage(ctx context.Context, path string, message any) error {
-	if SubjectOf(path) == controlToken {
-		return flyrpc.Errorf(flyrpc.BadRequest, "%w: %s is FlyRPC's own", ErrBadSubject, path).WithDelivery(flyrpc.NotSent)
-	}
-	if err := CheckSubject(c.svc.opts.subject(c.target, SubjectOf(path)), false); err != nil { // nobody would be told later
+	if err := c.checkTarget(SubjectOf(path)); err != nil { // nobody would be told later
 		return flyrpc.Errorf(flyrpc.BadRequest, "%w", err).WithDelivery(flyrpc.NotSent)
 	}
 	return c.Client.SendMessage(ctx, path, message)
+}
+
+// checkTarget says what is wrong with a subject within the service that a message is sent to.
+func (c *Client) checkTarget(subject string) error {
+	if len(subject)+c.around > MaxSubject {
+		return CheckSubject(c.svc.opts.subject(c.target, subject), false)
+	}
+	if err := errOwnToken(subject); err != nil {
+		return err
+	}
+	return CheckSubject(subject, false)
 }
 
 // SendDurable sends a message to those that have bound the subject with Durable, and returns when the broker has acknowledged that it keeps

@@ -54,26 +54,26 @@ func (p *pipe) feed(b []byte) {
 func (p *pipe) add(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return
+	if p.takes() {
+		p.in = append(p.in, b...)
 	}
-	if p.read == len(p.in) {
-		p.in, p.read = p.in[:0], 0
-	}
-	p.in = append(p.in, b...)
 }
 
 // addFrom is add for a packet that opens a call, with a sequence and who sends it.
 func (p *pipe) addFrom(pkt *packet, seq uint16, source []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return
+	if p.takes() {
+		p.in = pkt.appendFrom(p.in, seq, source)
 	}
+}
+
+// takes reports whether somebody reads, and uses the memory again that all of was read. It is called with mu held.
+func (p *pipe) takes() bool {
 	if p.read == len(p.in) {
 		p.in, p.read = p.in[:0], 0
 	}
-	p.in = pkt.appendFrom(p.in, seq, source)
+	return !p.closed
 }
 
 // wake has the reader look at what was added.
