@@ -242,7 +242,7 @@ func (b *Binding) take(m *Message, f *frame, last *lane) *lane {
 		offer = min(8, len(f.body))
 	}
 	sender, rest, err := cutFrom(f.body[offer:])
-	if err == nil && f.kind != kindOpen && f.kind != kindOffer {
+	if err == nil && f.kind != kindOpen && f.kind != kindOffer && f.kind != kindInvite {
 		err = fmt.Errorf("its kind is %d", f.kind)
 	}
 	if err != nil {
@@ -266,6 +266,8 @@ func (b *Binding) take(m *Message, f *frame, last *lane) *lane {
 	case err != nil:
 		b.svc.malformed(m, err)
 	case b.once && !b.first():
+	case f.kind == kindInvite:
+		l.invited(m, key, rest)
 	case f.kind == kindOffer:
 		l.fetch(m, key, f.body[:offer], sender.source)
 	default:

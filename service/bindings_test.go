@@ -218,8 +218,10 @@ func TestNextReaders(t *testing.T) {
 		if n != 1<<20 || err != nil {
 			t.Errorf("%d bytes, %v", n, err)
 		}
-		t.check(m.Reply(nil))
 		t.check(<-sent)
+		if err := m.Reply(nil); !errors.Is(err, service.ErrNoReply) || m.Waits() {
+			t.Errorf("a reply to a message: %v", err)
+		}
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -39,10 +39,19 @@ func (s *Service) Self() *Client { return s.Service(s.name) }
 
 // client returns the client of a link, which is made if there is none.
 func (s *Service) client(k linkKey) *flyrpc.Client {
+	e, err := s.entry(k)
+	if err != nil {
+		return brokenClient(err)
+	}
+	return e.client
+}
+
+// entry returns a link and its client.
+func (s *Service) entry(k linkKey) (*linkEntry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.links[k]; e != nil {
-		return e.client
+		return e, nil
 	}
 	err := checkServiceName(k.target)
 	if s.closed {
@@ -50,13 +59,13 @@ func (s *Service) client(k linkKey) *flyrpc.Client {
 	}
 	var e linkEntry
 	if err == nil {
-		e.link, e.client, err = newLink(s, k.target, k.durable)
+		e.link, e.client, err = newLink(s, k)
 	}
 	if err != nil {
-		return brokenClient(err)
+		return nil, err
 	}
 	s.links[k] = &e
-	return e.client
+	return &e, nil
 }
 
 // brokenClient returns a client whose calls fail.
@@ -68,7 +77,7 @@ func brokenClient(err error) *flyrpc.Client {
 func (s *Service) lost(l *link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if k := (linkKey{l.target, l.durable}); s.links[k] != nil && s.links[k].link == l {
+	if k := (linkKey{l.target, l.use}); s.links[k] != nil && s.links[k].link == l {
 		go s.links[k].client.Close() // its connection is closing, and waits for this
 		delete(s.links, k)
 	}
@@ -79,11 +88,13 @@ func (s *Service) lost(l *link) {
 //
 // The error is an Error with BadRequest if the subject is none.
 //
-// An io.Reader is sent as a call: to one instance, of whichever binding takes it first, whose handler reads it while it comes. Send waits for the handler to return then, or for
-// the Reply to what Next has returned, and has its error.
+// An io.Reader, of any size, is read while those instances read it, each at its own pace, as far as 256 KiB let them: one that takes nothing of it for Opts.SendTimeout
+// while others wait is given up. Send returns when it was read to its end and their handlers have returned, or when ctx ends. The error is that of the reader or, as a call's, of
+// the first instance that failed; UNAVAILABLE, not processed, if none has taken it within 250 ms, in which case nothing was read. An instance that is so late that the first ones have finished
+// has what there is, of up to 256 KiB, after Send has returned.
 func (c *Client) Send(ctx context.Context, subject string, v any) error {
 	if r, ok := v.(io.Reader); ok {
-		return c.Call(ctx, subject, r, nil)
+		return c.cast(ctx, subject, r)
 	}
 	return c.SendMessage(ctx, subject, v)
 }
@@ -116,7 +127,7 @@ func (c *Client) SendDurable(ctx context.Context, subject, id string, v any) err
 	if id != "" {
 		subject += idMark + id
 	}
-	return c.svc.client(linkKey{c.target, true}).Call(ctx, subject, v, nil)
+	return c.svc.client(linkKey{c.target, forDurable}).Call(ctx, subject, v, nil)
 }
 
 // Request is a request that is sent when Into is called.

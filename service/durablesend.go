@@ -71,9 +71,13 @@ func (s *storing) publish() {
 	s.l.pipe.feed(b)
 }
 
-// dropMeta removes an entry of FlyRPC's own metadata from a packet, whose raw stays as it was. Metadata that can't be
-// read is left to whoever handles it.
+// dropMeta removes an entry of FlyRPC's own metadata from a packet, whose raw stays as it was.
 func (p *packet) dropMeta(id flyrpc.MetaID) {
+	p.keepMeta(func(e flyrpc.MetaEntry) bool { return e.ID != id })
+}
+
+// keepMeta removes all metadata but that which keep keeps from a packet, whose raw stays as it was. Metadata that can't be read is left to whoever handles it.
+func (p *packet) keepMeta(keep func(flyrpc.MetaEntry) bool) {
 	if p.flag&flyrpc.FlagMeta == 0 {
 		return
 	}
@@ -87,7 +91,7 @@ func (p *packet) dropMeta(id flyrpc.MetaID) {
 		if err != nil {
 			return
 		}
-		if e.ID != id {
+		if keep(e) {
 			kept = flyrpc.AppendMeta(kept, e.ID, string(e.Key), e.Value)
 		}
 	}

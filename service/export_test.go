@@ -67,3 +67,22 @@ func Sourced(b []byte, seq uint16, source []byte) (out []byte, size int, splits 
 	_, splits = p.sourced(nil, source)
 	return p.appendFrom(nil, seq, source), p.sizeFrom(source), splits
 }
+
+// CastTime is how long instances may take to say that they take a stream.
+const CastTime = castTime
+
+// Invited returns how many streams a service expects.
+func Invited(s *Service) (n int) {
+	s.mu.Lock()
+	lanes := make([]*lane, 0, len(s.lanes))
+	for _, l := range s.lanes {
+		lanes = append(lanes, l)
+	}
+	s.mu.Unlock()
+	for _, l := range lanes {
+		l.mu.Lock()
+		n += len(l.asked)
+		l.mu.Unlock()
+	}
+	return n
+}

@@ -46,6 +46,10 @@ func fuzzFrames(t *net, ops []byte) {
 			}
 		}
 	})
+	t.to(s.Bind("all"), func(r io.Reader) error {
+		_, err := io.Copy(io.Discard, r)
+		return err
+	})
 	var mu sync.Mutex
 	var seen []*service.Message
 	tap := t.bus.Join()
@@ -64,6 +68,7 @@ func fuzzFrames(t *net, ops []byte) {
 	t.check(st.Recv(nil))
 	t.check(st.Send(make([]byte, 40<<10)))
 	t.check(c.Request(t.Context(), "echo", make([]byte, 40<<10)).Into(nil))
+	t.check(c.Send(t.Context(), "all", pattern(40<<10)))
 	synctest.Wait()
 	tap.Close()
 	for ; len(ops) >= 3; ops = ops[3:] {
@@ -91,4 +96,5 @@ func fuzzFrames(t *net, ops []byte) {
 	t.check(st.Send([]byte("an item")))
 	t.check(st.Recv(nil))
 	t.check(st.Close())
+	t.check(c.Send(t.Context(), "all", pattern(40<<10)))
 }

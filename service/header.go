@@ -22,6 +22,9 @@ const (
 	kindDrop                   // either: the sender has given the call up; a text says why
 	kindProbe                  // either: is the call still open there?
 	kindAlive                  // either: it is
+	kindInvite                 // caller to subject: serializer, then a path: who takes a cast?
+	kindReady                  // callee to caller: this instance does, at the reply subject
+	kindCast                   // caller to callee: the invitation's number, serializer, then the packet that opens the call
 	maxKind
 )
 
@@ -128,6 +131,9 @@ func cutFrom(b []byte) (f from, rest []byte, err error) {
 		return f, nil, errors.New("the name of its serializer is cut")
 	}
 	f.serializer, f.source, _ = bytes.Cut(b[1:1+b[0]], []byte{0})
+	if bytes.Count(f.source, []byte{0}) > 1 {
+		return f, nil, errors.New("it says more of who sends it than a service and an instance")
+	}
 	return f, b[1+b[0]:], nil
 }
 

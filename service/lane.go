@@ -30,6 +30,7 @@ type lane struct {
 	credit int    // for one-way messages
 	enough chan struct{}
 	pulls  map[callKey]*pull
+	asked  map[callKey]*time.Timer // the invitations to casts that were taken
 	watch  *time.Timer
 	over   bool
 	overC  chan struct{} // closed when the connection has ended
@@ -65,7 +66,7 @@ func (o *Opts) messageWindow() int { return 2 * flow.Cost(o.maxSourced()) }
 func newLane(b *Binding, ser string) *lane {
 	l := &lane{
 		b: b, svc: b.svc, id: newID(), ser: ser, calls: map[callKey]*taken{}, bySeq: map[uint16]*taken{},
-		pulls: map[callKey]*pull{}, shown: map[uint64]time.Time{}, credit: b.svc.opts.messageWindow(), enough: make(chan struct{}, 1), overC: make(chan struct{}), greeted: make(chan struct{}),
+		pulls: map[callKey]*pull{}, asked: map[callKey]*time.Timer{}, shown: map[uint64]time.Time{}, credit: b.svc.opts.messageWindow(), enough: make(chan struct{}, 1), overC: make(chan struct{}), greeted: make(chan struct{}),
 	}
 	l.inbox = b.svc.inboxPrefix + strconv.FormatUint(l.id, 36)
 	l.pipe = newPipe(l.take, l.end)
@@ -82,8 +83,11 @@ func (l *lane) end() {
 	if l.watch != nil {
 		l.watch.Stop()
 	}
+	for _, expiry := range l.asked {
+		expiry.Stop()
+	}
 	pulls := l.pulls
-	l.pulls = nil
+	l.pulls, l.asked = nil, nil
 	for _, p := range pulls {
 		p.timer.Stop()
 		l.svc.held.Add(-int64(p.hold))

@@ -12,6 +12,8 @@ func (l *lane) handle(m *Message, frames []frame) {
 		switch key := (callKey{h.sender, h.call}); h.kind {
 		case kindChunk:
 			l.chunk(m, key, body)
+		case kindCast:
+			l.opensCast(m, key, body)
 		case kindMore:
 			l.pipe.await()
 			l.accepts(m, h, key, body)
@@ -32,6 +34,7 @@ func (l *lane) accepts(m *Message, h *header, key callKey, body []byte) {
 			l.giveUp(m.Reply, key, "the call isn't open here")
 		} else if h.kind == kindDrop {
 			l.dropPull(key)
+			l.dropInvitation(key)
 		}
 		return
 	}
@@ -134,5 +137,5 @@ func (l *lane) probe() {
 func (l *lane) busy() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.over && len(l.calls)+len(l.pulls) > 0
+	return !l.over && len(l.calls)+len(l.pulls)+len(l.asked) > 0
 }

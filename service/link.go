@@ -18,13 +18,13 @@ import (
 // for that is offered: whoever takes it fetches it in chunks. Everything else are packets of the call, which go to whoever has
 // answered first.
 type link struct {
-	svc     *Service
-	target  string // the service that is called
-	durable bool   // requests are durable messages; see durablesend.go
-	id      uint64
-	prefix  string // of the subjects of answers
-	pipe    *pipe
-	sub     Subscription
+	svc    *Service
+	target string // the service that is called
+	use    linkUse
+	id     uint64
+	prefix string // of the subjects of answers
+	pipe   *pipe
+	sub    Subscription
 
 	mu      sync.Mutex
 	calls   map[uint64]*call // by their ids
@@ -76,12 +76,13 @@ type call struct {
 	heard   time.Time
 	probed  bool
 	expiry  *time.Timer // of what is offered
+	cast    *cast       // that it asks instances for; nil for all others
 }
 
 // newLink returns a link to a service and the client above it.
-func newLink(s *Service, target string, durable bool) (*link, *flyrpc.Client, error) {
+func newLink(s *Service, k linkKey) (*link, *flyrpc.Client, error) {
 	l := &link{
-		svc: s, target: target, durable: durable, id: newID(), calls: map[uint64]*call{}, bySeq: map[uint16]*call{},
+		svc: s, target: k.target, use: k.use, id: newID(), calls: map[uint64]*call{}, bySeq: map[uint16]*call{},
 		from: s.from().append(nil), places: map[string]*place{}, shown: map[uint64]time.Time{},
 	}
 	l.prefix = s.opts.InboxPrefix + "." + strconv.FormatUint(l.id, 36) + "."
@@ -113,6 +114,9 @@ func (l *link) end() {
 	for _, c := range l.calls {
 		if c.expiry != nil {
 			c.expiry.Stop()
+		}
+		if c.cast != nil {
+			c.cast.fail(flyrpc.Errorf(flyrpc.Unavailable, "%w", ErrClosed).WithDelivery(flyrpc.NotProcessed), true)
 		}
 	}
 	l.mu.Unlock()
@@ -176,11 +180,14 @@ func (l *link) opener(p *packet) {
 	if oneWay { // nothing of it is open in the connection
 		delete(l.bySeq, p.seq)
 	}
-	if l.durable && !oneWay {
+	switch {
+	case l.use == forDurable && !oneWay:
 		l.store(c, string(p.code), raw)
-		return
+	case l.use == forCasts:
+		l.direct(c, p)
+	default:
+		l.send(c, p.code, raw)
 	}
-	l.send(c, p.code, raw)
 }
 
 // lengthRoom is how many bytes a packet may grow by when its payload does.

@@ -43,6 +43,8 @@ func (l *link) acceptAll(m *Message, frames []frame) {
 func (l *link) unanswered(c *call) {
 	switch {
 	case c == nil:
+	case c.cast != nil:
+		c.cast.fail(errNobody(c.subject), true)
 	case c.oneWay:
 		l.forget(c) // nobody is told of a message that nobody takes
 	case c.callee != 0:
@@ -60,6 +62,10 @@ func (l *link) accepts(m *Message, h *header, body []byte) []byte {
 	c := l.calls[h.call]
 	if c == nil {
 		l.late(m, h)
+		return nil
+	}
+	if c.cast != nil {
+		l.castAnswered(c, m, h, body)
 		return nil
 	}
 	switch h.kind {
@@ -99,7 +105,7 @@ func (l *link) late(m *Message, h *header) {
 	case h.kind == kindMore:
 		l.svc.stats.late.Add(1)
 		l.hearLate(h.call, h.sender)
-	case h.kind != kindAccept && h.kind != kindProbe && h.kind != kindPull:
+	case h.kind != kindAccept && h.kind != kindProbe && h.kind != kindPull && h.kind != kindReady:
 		return
 	}
 	l.refuse(m, h, "the call has ended")

@@ -260,7 +260,7 @@ func (l *link) post() {
 	}
 	_ = l.out.publish(l.svc, func(i int, err error) {
 		if c := l.sent[i]; c != nil {
-			l.fail(c, codeOf(err), err.Error(), l.out.kind == kindOpen)
+			l.fail(c, codeOf(err), err.Error(), l.out.kind == kindOpen || l.out.kind == kindCast)
 		} else {
 			l.notSent(l.out.subject, err.Error())
 		}

@@ -16,6 +16,7 @@ type Incoming struct {
 	ctx    *flyrpc.Context
 	reader io.Reader
 	wait   bool
+	cast   bool // it came with Send of an io.Reader, and is open until that was read
 	bare   bool // it has no message beside what Read gives
 
 	mu     sync.Mutex
@@ -79,14 +80,15 @@ func (b *Binding) pull() error {
 func (b *Binding) offer(ctx *flyrpc.Context, r io.Reader) (any, error) {
 	ctx.Keep()
 	p := ctx.Packet()
-	m := &Incoming{ctx: ctx, reader: r, wait: p.Flag&flyrpc.FlagWait != 0, ending: make(chan struct{})}
+	m := &Incoming{ctx: ctx, reader: r, cast: isCast(ctx), ending: make(chan struct{})}
+	m.wait = p.Flag&flyrpc.FlagWait != 0 && !m.cast
 	m.bare = p.Flag&flyrpc.FlagStream != 0 && len(p.Payload) == 0 && ctx.MetaEntry(flyrpc.MetaSerializer) == nil // that of raw bytes and text says that there are some
 	select {
 	case b.inbox <- m:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if !m.wait {
+	if !m.wait && !m.cast {
 		return nil, nil
 	}
 	select {
@@ -120,13 +122,22 @@ func (m *Incoming) Into(v any) error {
 }
 
 // Read reads what was sent as bytes: those of an io.Reader as they come, of any size, or else those of the message. The error is io.EOF at the
-// end, or an flyrpc.Error: the caller gave up, or a part was lost.
-func (m *Incoming) Read(b []byte) (int, error) { return m.reader.Read(b) }
+// end, or an flyrpc.Error: the caller gave up, or a part was lost. What came with Send of an io.Reader holds up its sender until it was read to
+// the end.
+func (m *Incoming) Read(b []byte) (int, error) {
+	n, err := m.reader.Read(b)
+	if err != nil && m.cast {
+		m.end(nil, nil)
+	}
+	return n, err
+}
 
 // Reply answers a request with a value, as Request takes it, or with an error. Of the replies of several instances, and of several Reply,
-// the first counts. An io.Reader is sent before Reply returns. The error is ErrNoReply if nobody waits for one.
+// the first counts. An io.Reader is sent before Reply returns. The error is ErrNoReply if nobody waits for one; the rest of an io.Reader that came with Send isn't
+// read then.
 func (m *Incoming) Reply(v any) error {
 	if !m.wait {
+		m.end(nil, nil)
 		return ErrNoReply
 	}
 	if err, ok := v.(error); ok {
@@ -157,7 +168,7 @@ func (m *Incoming) reply(v any, err error) error {
 	return nil
 }
 
-// Waits reports whether the sender waits for a reply.
+// Waits reports whether the sender waits for a reply. Who has sent an io.Reader with Send waits for none.
 func (m *Incoming) Waits() bool { return m.wait }
 
 // Context ends when the caller of a request gives up, or its deadline passes.

@@ -53,9 +53,18 @@ type Service struct {
 }
 
 type linkKey struct {
-	target  string
-	durable bool
+	target string
+	use    linkUse
 }
+
+// linkUse is what a link is for.
+type linkUse uint8
+
+const (
+	forCalls   linkUse = iota
+	forDurable         // requests are durable messages; see durablesend.go
+	forCasts           // requests are parts of casts; see cast.go
+)
 
 type linkEntry struct {
 	link   *link

@@ -20,11 +20,18 @@ type Source struct {
 // SourceOf returns who has sent what a handler handles. For what came by a connection, and not by a bus, it is the zero Source. It must
 // not be called after the handler has returned.
 func SourceOf(ctx *flyrpc.Context) Source {
-	if _, ok := ctx.Conn().RemoteAddr().(busAddr); !ok { // whose peer may send any entry
+	if !onBus(ctx) { // whose peer may send any entry
 		return Source{}
 	}
 	service, instance, _ := bytes.Cut(ctx.MetaEntry(metaSource), []byte{0})
+	instance, _, _ = bytes.Cut(instance, []byte{0})
 	return Source{string(service), string(instance)}
+}
+
+// onBus reports whether what a handler handles came by a bus.
+func onBus(ctx *flyrpc.Context) bool {
+	_, ok := ctx.Conn().RemoteAddr().(busAddr)
+	return ok
 }
 
 // Source returns who has sent it; for a durable message, at first.
@@ -66,7 +73,7 @@ func (s *sourced) size() int {
 }
 
 // entryRoom is room for an entry with a source.
-const entryRoom = maxFrom + 8
+const entryRoom = maxFrom + 10
 
 // sizeFrom returns the length of the payload with the sender.
 func (p *packet) sizeFrom(source []byte) int {

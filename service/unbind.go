@@ -108,6 +108,7 @@ func (s *Service) Shutdown(ctx context.Context) error {
 		}
 	}
 	_ = s.await(ctx, s.calling)
+	s.settleCalls(ctx)
 	_ = s.bus.Flush(ctx)
 	s.closeLinks()
 	return ctx.Err()
@@ -153,20 +154,25 @@ func (s *Service) beginClose() (bindings []*Binding, stop func() error) {
 	return bindings, stop
 }
 
-// calling reports whether calls of this service are open, or large messages are to be fetched.
-func (s *Service) calling() bool {
-	s.mu.Lock()
-	links := make([]*link, 0, len(s.links))
-	for _, e := range s.links {
-		links = append(links, e.link)
-	}
-	s.mu.Unlock()
-	for _, l := range links {
-		if l.open() > 0 {
-			return true
+// settleCalls waits until callers have the answers that their links have taken: a ping's answer comes behind those.
+func (s *Service) settleCalls(ctx context.Context) {
+	for _, e := range s.openLinks() {
+		if ctx.Err() == nil {
+			_, _ = e.client.Ping(0, s.opts.SendTimeout)
 		}
 	}
-	return false
+}
+
+// openLinks returns the links.
+func (s *Service) openLinks() []*linkEntry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.links))
+}
+
+// calling reports whether calls of this service are open, or large messages are to be fetched.
+func (s *Service) calling() bool {
+	return slices.ContainsFunc(s.openLinks(), func(e *linkEntry) bool { return e.link.open() > 0 })
 }
 
 // closeLinks ends the service's own calls and subscriptions.
