@@ -35,6 +35,7 @@ type place struct {
 	path    string
 	subject string
 	lanes   []heardLane // those that have answered lately
+	own     error       // it is FlyRPC's
 	queued  int         // how many calls of the path are being taken, as counted in
 	turn    uint64      // this turn of the link
 }
@@ -122,7 +123,8 @@ func (l *link) place(path []byte) *place {
 		clear(l.places)
 	}
 	p := &place{path: string(path)}
-	p.subject = l.svc.opts.subject(l.target, SubjectOf(p.path))
+	within := SubjectOf(p.path)
+	p.subject, p.own = l.svc.opts.subject(l.target, within), errOwnToken(within)
 	l.places[p.path] = p
 	return p
 }
@@ -167,6 +169,9 @@ func (l *link) send(c *call, path, raw []byte) {
 	c.place = l.place(path)
 	c.subject = c.place.subject
 	switch {
+	case c.place.own != nil: // all instances listen, and none would answer
+		l.fail(c, flyrpc.BadRequest, c.place.own.Error(), true)
+		return
 	case !l.fits(raw):
 		if err := l.offer(c, raw); err != nil {
 			l.fail(c, codeOf(err), err.Error(), true)

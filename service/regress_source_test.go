@@ -75,6 +75,15 @@ func TestSendToLongSubject(t *testing.T) {
 			}
 		}
 		t.check(c.Send(t.Context(), strings.Repeat("a", service.MaxSubject-2), "x"))
+		t.to(t.service("s", nil).Bind("x"), func() {})
+		for what, err := range map[string]error{
+			"request": c.Request(t.Context(), "_FLY", nil).Into(nil), "call": c.Call(t.Context(), "/_FLY", nil, nil),
+			"reader": c.Send(t.Context(), "_FLY", strings.NewReader("x")),
+		} {
+			if !errors.Is(err, flyrpc.BadRequest) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
 	})
 }
 

@@ -90,6 +90,8 @@ func Libraries() []Library {
 		{Path: "github.com/sony/gobreaker/v2", In: []string{"middleware"}, OneFile: true, Used: true},
 		{Path: "golang.org/x/time", In: []string{"middleware"}, OneFile: true, Used: true},
 		{Path: "go.uber.org/goleak", Tests: []string{"..."}},
+		{Path: "github.com/nats-io/jwt/v2", Tests: []string{"service/natsbus"}},
+		{Path: "github.com/nats-io/nkeys", Tests: []string{"service/natsbus"}},
 
 		// What benchmarks compares with, and draws with.
 		{Path: "connectrpc.com/connect", In: []string{"benchmarks/internal/peers"}, OneFile: true, Used: true},

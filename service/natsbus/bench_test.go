@@ -34,7 +34,8 @@ type sides struct {
 	data   []byte       // what the reader of 1 MiB reads
 }
 
-func newSides(b *testing.B) *sides {
+// newSides starts both. The options are those of nats.go's own connections.
+func newSides(b *testing.B, opts ...nats.Option) *sides {
 	b.Helper()
 	s, err := Embedded(&EmbeddedOpts{Listen: "127.0.0.1:0", MaxPayload: 8 << 20})
 	if err != nil {
@@ -43,7 +44,7 @@ func newSides(b *testing.B) *sides {
 	b.Cleanup(func() { s.Close() })
 	x := &sides{data: bytes.Repeat([]byte{7}, 1<<20)}
 	x.serve(b, s.URL())
-	x.respond(b, s.URL())
+	x.respond(b, s.URL(), opts)
 	return x
 }
 
@@ -75,11 +76,11 @@ func (x *sides) serve(b *testing.B, url string) {
 }
 
 // respond starts nats.go's own responder and requester.
-func (x *sides) respond(b *testing.B, url string) {
+func (x *sides) respond(b *testing.B, url string, opts []nats.Option) {
 	b.Helper()
 	var ends [2]*nats.Conn
 	for i := range ends {
-		nc, err := nats.Connect(url)
+		nc, err := nats.Connect(url, opts...)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -230,6 +231,12 @@ func parallel(n, callers int, do func()) {
 
 func BenchmarkRequest1(b *testing.B) {
 	x := newSides(b)
+	compare(b, 1, x.call, x.callBare)
+}
+
+// BenchmarkRequest1Direct is BenchmarkRequest1 where nats.go's own connections have WriteAtOnce too.
+func BenchmarkRequest1Direct(b *testing.B) {
+	x := newSides(b, WriteAtOnce())
 	compare(b, 1, x.call, x.callBare)
 }
 

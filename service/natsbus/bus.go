@@ -39,7 +39,8 @@ type Bus struct {
 // closer is what a Bus closes with itself.
 type closer interface{ Close() error }
 
-// New returns a Bus over a connection that stays its caller's: Close lets go of the subscriptions alone. Several Buses may share a connection.
+// New returns a Bus over a connection that stays its caller's: Close lets go of the subscriptions alone. Several Buses may share a connection. It
+// writes lone requests at once, as Connect's do, only if it was made with WriteAtOnce.
 func New(nc *nats.Conn, opts *Opts) (*Bus, error) {
 	if nc == nil {
 		return nil, errors.New("natsbus: New needs a connection, and was given nil")
@@ -62,9 +63,9 @@ func New(nc *nats.Conn, opts *Opts) (*Bus, error) {
 
 // Connect connects to one of the servers of url, which may be several with commas between, and returns a Bus whose Close closes the
 // connection. Options of nats.go say the rest, such as nats.Secure, nats.RootCAs, nats.UserCredentials and nats.ReconnectWait. Other than
-// nats.go by itself, it never stops reconnecting, unless nats.MaxReconnects says so.
+// nats.go by itself, it never stops reconnecting, unless nats.MaxReconnects says so, and has the option WriteAtOnce.
 func Connect(url string, opts *Opts, more ...nats.Option) (*Bus, error) {
-	nc, err := nats.Connect(url, slices.Concat(opts.conn(), more)...)
+	nc, err := nats.Connect(url, slices.Concat(opts.conn(), more, []nats.Option{WriteAtOnce()})...)
 	if err != nil {
 		return nil, fmt.Errorf("natsbus: %w", err)
 	}

@@ -48,8 +48,9 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
-// Connect reaches a server with TLS and credentials, as nats.go does, and fails without them.
-func TestConnectTLS(t *testing.T) {
+// tlsServer starts a server with TLS and the user ada for one test, and returns its address and what has a client trust it.
+func tlsServer(t *testing.T) (url string, trust nats.Option) {
+	t.Helper()
 	cert, pool := certificate(t)
 	srv, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, Username: "ada", Password: "secret",
@@ -59,13 +60,20 @@ func TestConnectTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv.Start()
-	defer srv.WaitForShutdown()
-	defer srv.Shutdown()
+	t.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
 	if !srv.ReadyForConnections(startTime) {
 		t.Fatal("not ready")
 	}
-	trust := nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
-	b, err := Connect(srv.ClientURL(), nil, trust, nats.UserInfo("ada", "secret"))
+	return srv.ClientURL(), nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
+}
+
+// Connect reaches a server with TLS and credentials, as nats.go does, and fails without them.
+func TestConnectTLS(t *testing.T) {
+	url, trust := tlsServer(t)
+	b, err := Connect(url, nil, trust, nats.UserInfo("ada", "secret"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +85,7 @@ func TestConnectTLS(t *testing.T) {
 		"without a password": {trust}, "without trust": {nats.UserInfo("ada", "secret")},
 		"with a wrong password": {trust, nats.UserInfo("ada", "x")},
 	} {
-		if b, err := Connect(srv.ClientURL(), nil, opts...); err == nil {
+		if b, err := Connect(url, nil, opts...); err == nil {
 			b.Close()
 			t.Errorf("connected %s", name)
 		}
