@@ -36,8 +36,10 @@ type cast struct {
 	invite *call         // what asks for members
 	slow   time.Duration // how long a member may hold the others up
 
+	news chan struct{} // capacity 1: what Send waits for may have come
+
 	mu       sync.Mutex
-	changed  chan struct{} // closed with each change
+	added    chan struct{} // closed when there is more for members
 	kept     []byte        // what was read, from base on
 	base     int64
 	end      error // why nothing more is read: io.EOF, in order
@@ -45,6 +47,7 @@ type cast struct {
 	open     int   // members that aren't done
 	joining  bool  // there may be more
 	returned bool  // Send has
+	begun    bool  // a handler may have
 	failed   error // of the first instance that has
 }
 
@@ -53,13 +56,16 @@ func (c *Client) cast(ctx context.Context, subject string, r io.Reader) error {
 	if err := c.checkTarget(SubjectOf(subject)); err != nil {
 		return flyrpc.Errorf(flyrpc.BadRequest, "%w", err).WithDelivery(flyrpc.NotSent)
 	}
+	if err := ctx.Err(); err != nil { // before anybody is asked
+		return ctxError(err, flyrpc.NotSent)
+	}
 	e, err := c.svc.entry(linkKey{c.target, forCasts})
 	if err != nil {
 		return flyrpc.Errorf(flyrpc.Unavailable, "%w", err).WithDelivery(flyrpc.NotSent)
 	}
 	s := &cast{
 		ctx: ctx, client: e.client, link: e.link, path: subject, slow: c.svc.opts.SendTimeout,
-		changed: make(chan struct{}), members: map[uint64]*member{}, joining: true,
+		news: make(chan struct{}, 1), added: make(chan struct{}), members: map[uint64]*member{}, joining: true,
 	}
 	if err := e.link.ask(s); err != nil {
 		return flyrpc.Errorf(codeOf(err), "%w", err).WithDelivery(flyrpc.NotSent)
@@ -106,7 +112,7 @@ func ctxError(err error, d flyrpc.Delivery) error {
 // read reads r to its end, as far as members let it.
 func (s *cast) read(r io.Reader) {
 	buf := make([]byte, castRead)
-	for s.wait(s.roomy) == nil && s.taken() {
+	for s.ctx.Err() == nil && s.wait(s.roomy) == nil && s.taken() {
 		n, err := r.Read(buf)
 		s.add(buf[:n])
 		if err != nil {
@@ -146,7 +152,10 @@ func (s *cast) roomy() bool {
 // finish waits until the members are done. It returns what has failed.
 func (s *cast) finish() error {
 	s.stop(errNotRead)
-	err := s.wait(func() bool { return s.open == 0 })
+	err := s.wait(func() bool {
+		s.returned = s.open == 0 // nobody waits for who joins from here on
+		return s.returned
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.returned = true
@@ -156,6 +165,10 @@ func (s *cast) finish() error {
 	if err != nil {
 		return ctxError(err, flyrpc.Unknown)
 	}
+	var e *flyrpc.Error
+	if s.begun && errors.As(s.failed, &e) { // which may say that it was not processed, by one of several
+		return e.WithDelivery(flyrpc.Unknown)
+	}
 	return s.failed
 }
 
@@ -164,7 +177,7 @@ func (s *cast) wait(done func() bool) error {
 	var tick *time.Ticker
 	for {
 		s.mu.Lock()
-		ok, changed := done(), s.changed
+		ok := done()
 		s.mu.Unlock()
 		if ok {
 			return nil
@@ -174,7 +187,7 @@ func (s *cast) wait(done func() bool) error {
 			defer tick.Stop()
 		}
 		select {
-		case <-changed:
+		case <-s.news:
 		case <-tick.C:
 			s.dropSlow()
 		case <-s.ctx.Done():
@@ -183,13 +196,16 @@ func (s *cast) wait(done func() bool) error {
 	}
 }
 
-// dropSlow gives up members that have taken nothing for long, if others have all that was read.
+// dropSlow gives up members that have taken nothing for long, if others have all that was read and wait for more.
 func (s *cast) dropSlow() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.end != nil { // there is no more
+		return
+	}
 	end, waits := s.base+int64(len(s.kept)), false
 	for _, m := range s.members {
-		waits = waits || m.at == end
+		waits = waits || !m.done && m.at == end
 	}
 	for _, m := range s.members {
 		if waits && !m.done && m.at < end && time.Since(m.moved) >= s.slow {
@@ -204,7 +220,7 @@ func (s *cast) add(b []byte) {
 	defer s.mu.Unlock()
 	if len(b) > 0 {
 		s.kept = append(s.kept, b...)
-		s.change()
+		s.wakeMembers()
 	}
 }
 
@@ -214,7 +230,7 @@ func (s *cast) stop(err error) {
 	defer s.mu.Unlock()
 	if s.end == nil {
 		s.end = err
-		s.change()
+		s.wakeMembers()
 	}
 }
 
@@ -226,20 +242,20 @@ func (s *cast) fail(err error, last bool) {
 		s.failed = err
 	}
 	s.joining = s.joining && !last
-	s.change()
+	poke(s.news)
 }
 
 // close has nobody join any more.
 func (s *cast) close() {
 	s.mu.Lock()
 	s.joining = false
-	s.change()
+	poke(s.news)
 	s.mu.Unlock()
 	s.link.endAsking(s.invite)
 }
 
-// change tells all who wait. It is called with mu held.
-func (s *cast) change() {
-	close(s.changed)
-	s.changed = make(chan struct{})
+// wakeMembers has members look at what there is. It is called with mu held.
+func (s *cast) wakeMembers() {
+	close(s.added)
+	s.added = make(chan struct{})
 }

@@ -20,10 +20,11 @@ func castSource(source []byte) []byte {
 	return append(source[:len(source):len(source)], 0)
 }
 
+// isCastSource reports whether a source is that of a cast.
+func isCastSource(source []byte) bool { return bytes.Count(source, []byte{0}) > 1 }
+
 // isCast reports whether what a handler handles is a part of a cast: nobody waits for its answer.
-func isCast(ctx *flyrpc.Context) bool {
-	return onBus(ctx) && bytes.Count(ctx.MetaEntry(metaSource), []byte{0}) > 1
-}
+func isCast(ctx *flyrpc.Context) bool { return onBus(ctx) && isCastSource(ctx.MetaEntry(metaSource)) }
 
 // invited says that this instance takes a cast, which is expected for SendTimeout then.
 func (l *lane) invited(m *Message, key callKey, path []byte) {
@@ -74,9 +75,12 @@ func (l *lane) opensCast(m *Message, key callKey, body []byte) {
 		return
 	}
 	l.mu.Lock()
-	expected := l.asked[invitation] != nil
+	expected, open := l.asked[invitation] != nil, l.calls[key] != nil
 	l.mu.Unlock()
-	if !expected {
+	switch {
+	case open: // it has come before
+		return
+	case !expected:
 		l.refuse(m.Reply, key, flyrpc.Unavailable, "it isn't expected, or not any more")
 		return
 	}

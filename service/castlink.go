@@ -2,6 +2,7 @@ package service
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -58,7 +59,10 @@ func (l *link) castAnswered(c *call, m *Message, h *header, body []byte) {
 	case kindMore:
 		p, err := wholePacket(body)
 		s, ok := p.sourced(nil, nil)
-		if err != nil || !ok || len(p.code) == 0 {
+		if err == nil && (!ok || len(p.code) == 0) {
+			err = errors.New("it is no error")
+		}
+		if err != nil {
 			l.svc.malformed(m, fmt.Errorf("the answer to the question who takes a stream is malformed: %w", err))
 			return
 		}

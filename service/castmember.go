@@ -36,7 +36,7 @@ func (s *cast) join(lane uint64, inbox string) bool {
 	m.ctx, m.cancel = context.WithCancelCause(ctx)
 	s.members[lane] = m
 	s.open++
-	s.change()
+	poke(s.news)
 	go m.call(inbox)
 	return true
 }
@@ -44,7 +44,8 @@ func (s *cast) join(lane uint64, inbox string) bool {
 // call sends the cast to the instance.
 func (m *member) call(inbox string) {
 	s := m.cast
-	err := s.client.Call(flyrpc.WithMeta(m.ctx, castKey, castTarget(s.invite.id, inbox)), s.path, m, nil)
+	ctx := flyrpc.WithReplyMeta(m.ctx, nil) // there is no one answer, whose metadata it could be
+	err := s.client.Call(flyrpc.WithMeta(ctx, castKey, castTarget(s.invite.id, inbox)), s.path, m, nil)
 	if err != nil && context.Cause(m.ctx) == errSlow {
 		err = flyrpc.Errorf(flyrpc.Timeout, "an instance was given up: %w", errSlow)
 	}
@@ -64,7 +65,9 @@ func (s *cast) leave(m *member, err error) bool {
 	if s.failed == nil {
 		s.failed = err
 	}
-	s.change()
+	d := flyrpc.Outcome(err)
+	s.begun = s.begun || err == nil || d != flyrpc.NotSent && d != flyrpc.NotProcessed
+	poke(s.news)
 	return unknown
 }
 
@@ -73,11 +76,11 @@ func (m *member) Read(b []byte) (int, error) {
 	s := m.cast
 	for {
 		s.mu.Lock()
-		n, end, changed := copy(b, s.kept[m.at-s.base:]), s.end, s.changed
+		n, end, added := copy(b, s.kept[m.at-s.base:]), s.end, s.added
 		if n > 0 {
 			m.at += int64(n)
 			m.moved = time.Now()
-			s.change()
+			poke(s.news)
 		}
 		s.mu.Unlock()
 		switch {
@@ -87,7 +90,7 @@ func (m *member) Read(b []byte) (int, error) {
 			return 0, end
 		}
 		select {
-		case <-changed:
+		case <-added:
 		case <-m.ctx.Done():
 			return 0, context.Cause(m.ctx)
 		}

@@ -55,6 +55,9 @@ const (
 	HeardTime  = heardTime
 	ShowTime   = showTime
 	KindAlive  = byte(kindAlive)
+	KindInvite = byte(kindInvite)
+	KindReady  = byte(kindReady)
+	KindCast   = byte(kindCast)
 )
 
 // Sourced returns the packet that b begins with, with the sender added, and the length that its payload is counted with. splits says that its

@@ -47,7 +47,7 @@ type header struct {
 	kind   kind
 	sender uint64 // the link or lane that sends
 	call   uint64 // among those of the link that opened it
-	n      uint32 // counts the sender's kindAccept and kindMore of the call
+	n      uint32 // counts the sender's kindAccept and kindMore of the call; in kindProbe and kindAlive how many there were, unless it is 0
 }
 
 // castagnoli returns the table of CRC-32C, of which the library keeps one.

@@ -53,6 +53,7 @@ type taken struct {
 	guard   guard
 	streams bool // more than one packet comes or goes
 	dropped bool // nobody takes the answer any more
+	cast    bool // nobody takes the answer but an error
 	heard   time.Time
 	probed  bool
 	began   time.Time
@@ -136,6 +137,7 @@ func (l *lane) opener(m *Message, key callKey, raw, source []byte, done func(fly
 	if t == nil {
 		return
 	}
+	t.cast = isCastSource(source) // nothing is answered before it is fed
 	l.pipe.await()
 	l.pipe.addFrom(&p, t.seq, source)
 	if p.flag&flyrpc.FlagStream != 0 {
@@ -277,7 +279,12 @@ func (l *lane) answer(p *packet) {
 	if final { // whoever has the answer finds it counted
 		l.b.stats.note(time.Since(t.began), p)
 	}
-	if t.done == nil && !t.dropped {
+	unheard := !final && (t.done != nil || t.cast) && string(p.code) != creditCode // nobody takes items
+	if t.done == nil && !t.dropped && !unheard {
+		if final && t.cast && len(p.code) == 0 { // nor what is returned
+			*p = packet{flag: flyrpc.FlagResponse}
+			p.raw = appendWhole(nil, p)
+		}
 		t.guard.sends(p)
 		raw := p.raw
 		if final && len(p.code) > 0 && p.flag&flyrpc.FlagMeta != 0 && l.b.shared() {
@@ -295,7 +302,7 @@ func (l *lane) answer(p *packet) {
 			go t.done(flyrpc.Code(p.code))
 		}
 		l.svc.progress()
-	case t.done != nil && string(p.code) != creditCode: // nobody takes items
+	case unheard:
 		l.pipe.feed(appendCredit(nil, flyrpc.FlagStream, t.seq, flow.Cost(len(p.payload))))
 	case !t.dropped:
 		l.watchOver(t)

@@ -39,12 +39,16 @@ func (l *lane) accepts(m *Message, h *header, key callKey, body []byte) {
 		return
 	}
 	t.heard, t.probed = time.Now(), false
+	if (h.kind == kindProbe || h.kind == kindAlive) && h.n > t.nIn { // what the caller has sent before would be here
+		l.lost(t, h.n)
+		return
+	}
 	switch h.kind {
 	case kindDrop:
 		l.cancel(t)
 	case kindProbe:
 		if m.Reply != "" {
-			a := header{kind: kindAlive, sender: l.id, call: key.call}
+			a := header{kind: kindAlive, sender: l.id, call: key.call, n: t.nOut}
 			_ = l.svc.publish(&Message{Subject: m.Reply, Data: a.append(nil)})
 		}
 	case kindMore:
@@ -57,9 +61,7 @@ func (l *lane) accepts(m *Message, h *header, key callKey, body []byte) {
 // more takes a packet of the caller.
 func (l *lane) more(t *taken, m *Message, h *header, body []byte) []byte {
 	if h.n != t.nIn {
-		l.svc.stats.lost.Add(1)
-		l.giveUp(t.reply, t.key, fmt.Sprintf("a part of the request was lost on the way: number %d came where %d was due", h.n, t.nIn))
-		l.cancel(t)
+		l.lost(t, h.n)
 		return nil
 	}
 	t.nIn++
@@ -74,6 +76,13 @@ func (l *lane) more(t *taken, m *Message, h *header, body []byte) []byte {
 		return nil
 	}
 	return p.withSequence(t.seq)
+}
+
+// lost ends a call of whose frames some were lost, as number n came.
+func (l *lane) lost(t *taken, n uint32) {
+	l.svc.stats.lost.Add(1)
+	l.giveUp(t.reply, t.key, lostPart("request", n, t.nIn))
+	l.cancel(t)
 }
 
 // giveUp tells a caller that its call is given up.
@@ -124,7 +133,7 @@ func (l *lane) probe() {
 			l.cancel(t)
 		default:
 			t.probed = true
-			h := header{kind: kindProbe, sender: l.id, call: t.key.call}
+			h := header{kind: kindProbe, sender: l.id, call: t.key.call, n: t.nOut}
 			_ = l.svc.publish(&Message{Subject: t.reply, Reply: l.inbox, Data: h.append(nil)})
 		}
 	}

@@ -77,10 +77,13 @@ func (l *link) accepts(m *Message, h *header, body []byte) []byte {
 		if c.pulls <= 0 {
 			l.expire(c, min(graceTime, l.svc.opts.SendTimeout))
 		}
-	case kindProbe:
-		l.answerProbe(m, h)
-	case kindAlive:
-		if h.sender == c.callee {
+	case kindProbe, kindAlive:
+		if h.sender == c.callee && h.n > c.nIn { // what it has sent before would be here
+			return l.broken(c, lostPart("answer", h.n, c.nIn), true)
+		}
+		if h.kind == kindProbe {
+			l.answerProbe(c, m)
+		} else if h.sender == c.callee {
 			c.heard, c.probed = time.Now(), false
 		}
 	case kindDrop:
@@ -120,12 +123,18 @@ func (l *link) refuse(m *Message, h *header, why string) {
 	_ = l.svc.publish(&Message{Subject: m.Reply, Data: d.append(nil, []byte(why))})
 }
 
+// lostPart says that frames were lost, as number n came.
+func lostPart(of string, n, due uint32) string {
+	return fmt.Sprintf("a part of the %s was lost on the way: number %d came where %d was due", of, n, due)
+}
+
 // answerProbe says that a call is open.
-func (l *link) answerProbe(m *Message, h *header) {
+func (l *link) answerProbe(c *call, m *Message) {
 	if m.Reply == "" {
 		return
 	}
-	a := header{kind: kindAlive, sender: l.id, call: h.call}
+	l.post() // which n counts
+	a := header{kind: kindAlive, sender: l.id, call: c.id, n: c.nOut}
 	_ = l.svc.publish(&Message{Subject: m.Reply, Data: a.append(nil)})
 }
 
@@ -148,7 +157,7 @@ func (l *link) answered(c *call, m *Message, h *header, body []byte) []byte {
 		return nil
 	}
 	if h.n != c.nIn {
-		return l.broken(c, fmt.Sprintf("a part of the answer was lost on the way: number %d came where %d was due", h.n, c.nIn), true)
+		return l.broken(c, lostPart("answer", h.n, c.nIn), true)
 	}
 	c.nIn++
 	c.heard, c.probed = l.now, false
@@ -254,7 +263,7 @@ func (l *link) probe() {
 			l.fail(c, flyrpc.Unavailable, fmt.Sprintf("the instance that serves %q doesn't answer for %v", c.subject, silent.Round(time.Millisecond)), false)
 		default:
 			c.probed = true
-			h := header{kind: kindProbe, sender: l.id, call: c.id}
+			h := header{kind: kindProbe, sender: l.id, call: c.id, n: c.nOut}
 			_ = l.svc.publish(&Message{Subject: c.inbox, Reply: l.ownReply(c), Data: h.append(nil)})
 		}
 	}
