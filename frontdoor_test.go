@@ -316,6 +316,9 @@ func TestAllowPlainKeepsTheSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cli.Close()
+	if !eventually(func() bool { return len(srv.Conns()) == 1 }) { // its hello may be answered before it is there
+		t.Fatal("the server has no connection")
+	}
 	if _, ok := srv.Conns()[0].proto.conn.(*net.TCPConn); !ok || srv.Conns()[0].proto.in.conn != srv.Conns()[0].proto.conn {
 		t.Errorf("the connection is a %T", srv.Conns()[0].proto.conn)
 	}
