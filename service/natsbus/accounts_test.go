@@ -16,7 +16,6 @@ import (
 
 // accounts are those of a broker where two may call a service of a third.
 const accounts = `
-listen: "127.0.0.1:-1"
 accounts {
   W { users: [{user: w, password: x}], exports: [{service: "worker.>", response_type: RESPONSES}] }
   A { users: [{user: a, password: x}], imports: [{service: {account: W, subject: "worker.>"}}] }
@@ -25,7 +24,6 @@ accounts {
 
 // permissions are those of a broker where a service may answer each request once.
 const permissions = `
-listen: "127.0.0.1:-1"
 authorization {
   users: [
     {user: w, password: x, permissions: {publish: "worker.>", subscribe: ">", allow_responses: {max: RESPONSES}}}
@@ -58,17 +56,7 @@ func testAccounts(t *testing.T, config string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts.NoLog, opts.NoSigs = true, true
-	srv, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	defer srv.WaitForShutdown()
-	defer srv.Shutdown()
-	if !srv.ReadyForConnections(startTime) {
-		t.Fatal("not ready")
-	}
+	srv := broker(t, opts)
 	start := func(user, name string) *service.Service {
 		bus, err := Connect(srv.ClientURL(), quiet(), nats.UserInfo(user, "x"))
 		if err != nil {

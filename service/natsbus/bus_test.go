@@ -52,10 +52,18 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 func tlsServer(t *testing.T) (url string, trust nats.Option) {
 	t.Helper()
 	cert, pool := certificate(t)
-	srv, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, Username: "ada", Password: "secret",
+	srv := broker(t, &server.Options{
+		Username: "ada", Password: "secret",
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, TLSTimeout: 10,
 	})
+	return srv.ClientURL(), nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
+}
+
+// broker runs a server, on a port of its own.
+func broker(t *testing.T, opts *server.Options) *server.Server {
+	t.Helper()
+	opts.Host, opts.Port, opts.NoLog, opts.NoSigs = "127.0.0.1", server.RANDOM_PORT, true, true
+	srv, err := server.NewServer(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +75,7 @@ func tlsServer(t *testing.T) (url string, trust nats.Option) {
 	if !srv.ReadyForConnections(startTime) {
 		t.Fatal("not ready")
 	}
-	return srv.ClientURL(), nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
+	return srv
 }
 
 // Connect reaches a server with TLS and credentials, as nats.go does, and fails without them.

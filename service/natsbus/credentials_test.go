@@ -30,17 +30,7 @@ func TestConnectCredentials(t *testing.T) {
 }
 
 func testCredentials(t *testing.T, opts *server.Options, right, wrong nats.Option) {
-	opts.Host, opts.Port, opts.NoLog, opts.NoSigs = "127.0.0.1", server.RANDOM_PORT, true, true
-	srv, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	defer srv.WaitForShutdown()
-	defer srv.Shutdown()
-	if !srv.ReadyForConnections(startTime) {
-		t.Fatal("not ready")
-	}
+	srv := broker(t, opts)
 	bus, err := Connect(srv.ClientURL(), quiet(), right)
 	if err != nil {
 		t.Fatal(err)

@@ -140,7 +140,7 @@ func proxied(t *testing.T, d nats.CustomDialer) (*Bus, *netfault.Proxy, *seen) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { proxy.Close() })
-	b, err := Connect("nats://"+proxy.Addr(), quiet(), nats.SetCustomDialer(d), nats.ReconnectWait(time.Millisecond), nats.Timeout(100*time.Millisecond),
+	b, err := Connect("nats://"+proxy.Addr(), quiet(), nats.SetCustomDialer(d), nats.ReconnectWait(time.Millisecond), nats.Timeout(500*time.Millisecond),
 		nats.ReconnectJitter(0, 0), nats.FlusherTimeout(200*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
