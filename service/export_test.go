@@ -76,13 +76,7 @@ const CastTime = castTime
 
 // Invited returns how many streams a service expects.
 func Invited(s *Service) (n int) {
-	s.mu.Lock()
-	lanes := make([]*lane, 0, len(s.lanes))
-	for _, l := range s.lanes {
-		lanes = append(lanes, l)
-	}
-	s.mu.Unlock()
-	for _, l := range lanes {
+	for _, l := range s.allLanes() {
 		l.mu.Lock()
 		n += len(l.asked)
 		l.mu.Unlock()

@@ -13,6 +13,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -239,13 +241,14 @@ func (s *Service) control(m *Message) {
 		return
 	}
 	s.givenUp.add(callKey{h.sender, h.call}) // before lanes are asked: one that takes it now finds it there
-	s.mu.Lock()
-	lanes := make([]*lane, 0, len(s.lanes))
-	for _, l := range s.lanes {
-		lanes = append(lanes, l)
-	}
-	s.mu.Unlock()
-	for _, l := range lanes {
+	for _, l := range s.allLanes() {
 		l.dropCall(callKey{h.sender, h.call})
 	}
+}
+
+// allLanes returns the lanes of all bindings.
+func (s *Service) allLanes() []*lane {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.lanes))
 }

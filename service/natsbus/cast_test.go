@@ -7,25 +7,12 @@ import (
 	"testing"
 
 	"github.com/go-flyrpc/flyrpc"
-	"github.com/go-flyrpc/flyrpc/service"
 )
 
 // What is sent as an io.Reader reaches all instances of Bind and one of QueueBind over NATS, each by a connection of its own, and in little memory.
 func TestCast(t *testing.T) {
 	const size, most, instances = 20 << 20, 12 << 20, 4
 	s := embedded(t, &EmbeddedOpts{Listen: "127.0.0.1:0"})
-	instance := func(name string) (*service.Service, *Bus) {
-		bus, err := Connect(s.URL(), quiet())
-		if err != nil {
-			t.Fatal(err)
-		}
-		svc := service.New(name, bus, nil)
-		t.Cleanup(func() {
-			svc.Close()
-			bus.Close()
-		})
-		return svc, bus
-	}
 	var mu sync.Mutex
 	took := map[string]int64{}
 	take := func(name string) func(io.Reader) error {
@@ -38,13 +25,13 @@ func TestCast(t *testing.T) {
 		}
 	}
 	for range instances {
-		svc, bus := instance("archive")
+		svc, bus := connected(t, s, "archive")
 		err := errors.Join(svc.Bind("put").To(take(svc.ID())), svc.QueueBind("put").To(take("one")), bus.Flush(t.Context()))
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	caller, _ := instance("caller")
+	caller, _ := connected(t, s, "caller")
 	stop := make(chan struct{})
 	peak := watchHeap(stop)
 	if err := caller.Service("archive").Send(t.Context(), "put", &counted{size: size}); err != nil {

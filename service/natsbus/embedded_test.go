@@ -14,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/go-flyrpc/flyrpc/service"
 )
 
 // embedded starts a server for one test.
@@ -40,6 +42,21 @@ func connTo(t *testing.T, s *Server, opts ...nats.Option) *nats.Conn {
 	}
 	t.Cleanup(nc.Close)
 	return nc
+}
+
+// connected returns an instance of a service, over a Bus with a connection of its own.
+func connected(t *testing.T, s *Server, name string) (*service.Service, *Bus) {
+	t.Helper()
+	bus, err := Connect(s.URL(), quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc := service.New(name, bus, nil)
+	t.Cleanup(func() {
+		svc.Close()
+		bus.Close()
+	})
+	return svc, bus
 }
 
 func TestEmbeddedInProcess(t *testing.T) {

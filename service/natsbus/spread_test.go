@@ -4,8 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"github.com/go-flyrpc/flyrpc/service"
 )
 
 // Requests that travel together go to one member of a queue group, which NATS chooses at random; so few do that the instances have as much to do as
@@ -13,21 +11,9 @@ import (
 func TestSpreadOfBundles(t *testing.T) {
 	const instances, callers, calls = 4, 128, 100
 	s := embedded(t, &EmbeddedOpts{Listen: "127.0.0.1:0"})
-	start := func(name string) *service.Service {
-		bus, err := Connect(s.URL(), quiet())
-		if err != nil {
-			t.Fatal(err)
-		}
-		svc := service.New(name, bus, nil)
-		t.Cleanup(func() {
-			svc.Close()
-			bus.Close()
-		})
-		return svc
-	}
 	var counts [instances]atomic.Int64
 	for i := range counts {
-		svc := start("worker")
+		svc, _ := connected(t, s, "worker")
 		if err := svc.QueueBind("work").To(func() { counts[i].Add(1) }); err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +24,8 @@ func TestSpreadOfBundles(t *testing.T) {
 	for i := range counts {
 		counts[i].Store(0)
 	}
-	c := start("caller").Service("worker")
+	caller, _ := connected(t, s, "caller")
+	c := caller.Service("worker")
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
