@@ -38,17 +38,16 @@ type cast struct {
 
 	news chan struct{} // capacity 1: what Send waits for may have come
 
-	mu       sync.Mutex
-	added    chan struct{} // closed when there is more for members
-	kept     []byte        // what was read, from base on
-	base     int64
-	end      error // why nothing more is read: io.EOF, in order
-	members  map[uint64]*member
-	open     int   // members that aren't done
-	joining  bool  // there may be more
-	returned bool  // Send has
-	begun    bool  // a handler may have
-	failed   error // of the first instance that has
+	mu      sync.Mutex
+	added   chan struct{} // closed when there is more for members
+	kept    []byte        // what was read, from base on
+	base    int64
+	end     error // why nothing more is read: io.EOF, in order
+	members map[uint64]*member
+	open    int   // members that aren't done
+	joining bool  // there may be more
+	begun   bool  // a handler may have
+	failed  error // of the first instance that has
 }
 
 // cast sends an io.Reader to all instances that take it.
@@ -149,16 +148,13 @@ func (s *cast) roomy() bool {
 	return len(s.kept)+castRead <= window
 }
 
-// finish waits until the members are done. It returns what has failed.
+// finish waits until the members are done, and nobody joins any more. It returns what has failed.
 func (s *cast) finish() error {
 	s.stop(errNotRead)
-	err := s.wait(func() bool {
-		s.returned = s.open == 0 // nobody waits for who joins from here on
-		return s.returned
-	})
+	err := s.wait(func() bool { return s.open == 0 && !s.joining })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.returned = true
+	s.joining = false
 	if err == nil && s.failed != nil {
 		err = s.ctx.Err() // which is why
 	}

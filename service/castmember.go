@@ -28,12 +28,8 @@ func (s *cast) join(lane uint64, inbox string) bool {
 	if !s.joining || len(s.members) >= maxMembers || s.end == errNotRead {
 		return false
 	}
-	ctx := s.ctx
-	if s.returned {
-		ctx = context.WithoutCancel(ctx)
-	}
 	m := &member{cast: s, moved: time.Now()}
-	m.ctx, m.cancel = context.WithCancelCause(ctx)
+	m.ctx, m.cancel = context.WithCancelCause(s.ctx)
 	s.members[lane] = m
 	s.open++
 	poke(s.news)
@@ -61,7 +57,7 @@ func (s *cast) leave(m *member, err error) bool {
 	defer s.mu.Unlock()
 	m.done = true
 	s.open--
-	unknown := err != nil && (s.returned || s.failed != nil) && s.ctx.Err() == nil && (s.end == nil || s.end == io.EOF)
+	unknown := err != nil && s.failed != nil && s.ctx.Err() == nil && (s.end == nil || s.end == io.EOF)
 	if s.failed == nil {
 		s.failed = err
 	}

@@ -91,8 +91,8 @@ func (s *Service) lost(l *link) {
 // An io.Reader, of any size, is read while those instances read it, at most 1,024 of them, each at its own pace, as far as 256 KiB let them: one that takes nothing of
 // it for Opts.SendTimeout while others wait for more is given up. Send returns when it was read to its end and their handlers have returned, or when ctx ends, but not
 // while Read runs. What handlers return is dropped. The error is that of the reader or, as a call's, of the first instance that failed, and says that nothing was
-// processed only if no other one has begun; it is UNAVAILABLE, not processed, if none has taken it within 250 ms, in which case nothing was read. An instance that is so
-// late that the first ones have finished has what there is, of up to 256 KiB, after Send has returned. The metadata of ctx may be one entry, and the length of a
+// processed only if no other one has begun; it is UNAVAILABLE, not processed, if none has taken it, in which case nothing was read. Instances have 250 ms to take it, and
+// Send returns no earlier, unless nobody is there: a Request with an io.Reader, which reaches one, doesn't wait for that. The metadata of ctx may be one entry, and the length of a
 // subject, less than flyrpc.WithMeta allows. An Interceptor is called for each instance.
 func (c *Client) Send(ctx context.Context, subject string, v any) error {
 	if r, ok := v.(io.Reader); ok {
