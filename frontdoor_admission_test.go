@@ -117,6 +117,7 @@ func TestLogMayAsk(t *testing.T) {
 		log := &askingLog{Handler: slog.NewTextHandler(text, nil)}
 		log.srv = quietServer(t, &ServerOpts{MaxConns: 1, Logger: slog.New(log)})
 		wireTo(t, log.srv).hello(plainHello)
+		synctest.Wait() // hello may be answered before the connection is among those that Conns returns
 		w := wireTo(t, log.srv)
 		w.request(helloSequence, "fly.hello", plainHello)
 		w.wantAnswer(helloSequence, Busy, "at most 1")
