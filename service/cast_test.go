@@ -335,7 +335,7 @@ func TestCastShutdown(t *testing.T) {
 // A caller that is closed ends its casts.
 func TestCastClose(t *testing.T) {
 	bubble(t, func(t *net) {
-		all := t.takers(2, nil)
+		t.takers(2, nil)
 		caller := t.service("caller", nil)
 		reader, w := io.Pipe()
 		sent := make(chan error, 1)
@@ -354,6 +354,5 @@ func TestCastClose(t *testing.T) {
 		if err := <-sent; !errors.Is(err, flyrpc.Unavailable) {
 			t.Errorf("%v", err)
 		}
-		_ = all
 	})
 }
